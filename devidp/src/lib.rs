@@ -1,0 +1,1 @@
+//! The OpenID provider inside `bearward dev` and the tests.

@@ -1,0 +1,1 @@
+//! Bearward: a reverse-proxy token gateway.

@@ -1,0 +1,2 @@
+//! The `bearward` binary.
+fn main() {}
