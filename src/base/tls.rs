@@ -1,0 +1,108 @@
+//! TLS: the one process-wide crypto provider, client and server configurations from PEM files.
+//!
+//! The only file that names rustls' builders. Verification of a peer's certificate cannot be switched off here.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+/// Why a TLS configuration could not be made. Names the file, never its content.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A certificate file could not be read or holds no certificate.
+    #[error("{} holds no readable PEM certificate", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        #[source]
+        source: rustls_pki_types::pem::Error,
+    },
+    /// A private key file could not be read or holds no private key.
+    #[error("{} holds no readable PEM private key", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        #[source]
+        source: rustls_pki_types::pem::Error,
+    },
+    /// The machine has no trusted root certificates, so no `https` peer could ever be verified.
+    #[error("no trusted root certificate was found on this machine (install `ca-certificates`)")]
+    NoRoots,
+    /// Certificate and key do not fit each other, or rustls refuses them.
+    #[error("the certificate or key is not usable")]
+    Refused(#[source] rustls::Error),
+}
+
+/// Installs aws-lc-rs as the process's crypto provider. The first line of `main` and of every test.
+pub fn install_provider() {
+    // A second call finds the provider installed and changes nothing.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+}
+
+/// Reads every certificate of a PEM file.
+///
+/// # Errors
+/// Where the file cannot be read or holds no certificate.
+pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let fail = |source| TlsError::Certificate { path: path.to_owned(), source };
+    let certificates =
+        CertificateDer::pem_file_iter(path).map_err(fail)?.collect::<Result<Vec<_>, _>>().map_err(fail)?;
+    if certificates.is_empty() {
+        return Err(fail(rustls_pki_types::pem::Error::NoItemsFound));
+    }
+    Ok(certificates)
+}
+
+/// Reads the first private key of a PEM file.
+///
+/// # Errors
+/// Where the file cannot be read or holds no private key.
+pub fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(path).map_err(|source| TlsError::Key { path: path.to_owned(), source })
+}
+
+/// What a client trusts: the machine's roots, or only those of a file.
+///
+/// # Errors
+/// Where the machine has no roots or the file holds no certificate.
+pub fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    match ca_file {
+        Some(path) => {
+            for certificate in read_certificates(path)? {
+                roots.add(certificate).map_err(TlsError::Refused)?;
+            }
+        }
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            roots.add_parsable_certificates(found.certs);
+        }
+    }
+    if roots.is_empty() {
+        return Err(TlsError::NoRoots);
+    }
+    #[expect(clippy::disallowed_methods, reason = "the one place that builds TLS configurations")]
+    let builder = ClientConfig::builder();
+    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+}
+
+/// A server that presents the certificate chain of `cert` and speaks HTTP/2 and HTTP/1.1.
+///
+/// # Errors
+/// Where a file cannot be read, or certificate and key do not belong together.
+pub fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+    let chain = read_certificates(cert)?;
+    let key = read_private_key(key)?;
+    #[expect(clippy::disallowed_methods, reason = "the one place that builds TLS configurations")]
+    let builder = ServerConfig::builder();
+    let mut config = builder.with_no_client_auth().with_single_cert(chain, key).map_err(TlsError::Refused)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // An idle connection keeps what it was sent; one ticket is enough to resume (std:186).
+    config.send_tls13_tickets = 1;
+    Ok(Arc::new(config))
+}

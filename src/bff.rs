@@ -1,0 +1,3 @@
+//! Endpoints of our own: login, callback, logout, session, userinfo, and the pages for errors.
+
+pub mod settings;

@@ -1,0 +1,3 @@
+//! All of pingora.
+
+pub mod settings;

@@ -1,0 +1,93 @@
+//! What the configuration says about listeners, upstreams and limits.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+/// Listeners, limits and upstreams.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where browsers and API clients are served.
+    pub listeners: Vec<Listener>,
+    /// Health and metrics; `None` switches them off.
+    pub admin: Option<SocketAddr>,
+    /// How many cores serve; each has a runtime of its own.
+    pub workers: usize,
+    /// Upstreams, addressed by [`UpstreamId`](crate::gate::settings::UpstreamId).
+    pub upstreams: Vec<Upstream>,
+    /// Limits of what clients may send and how long they may take.
+    pub limits: Limits,
+    /// What happens at shutdown.
+    pub drain: Drain,
+}
+
+/// One address that is listened on.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// The address.
+    pub address: SocketAddr,
+    /// Certificate and key where the listener speaks TLS.
+    pub tls: Option<TlsFiles>,
+}
+
+/// PEM files of a TLS listener.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The certificate chain.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// Where requests are forwarded.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// The name used in logs and metrics.
+    pub name: String,
+    /// Scheme, host and port; no path.
+    pub url: Url,
+    /// Certificates that vouch for the upstream, instead of the machine's roots.
+    pub ca_file: Option<PathBuf>,
+    /// Whether the upstream is spoken to in HTTP/2 (h2 over TLS, h2c without).
+    pub http2: bool,
+    /// How long connecting may take, TLS included.
+    pub connect_timeout: Duration,
+    /// How long the upstream may be silent.
+    pub read_timeout: Duration,
+    /// How long the upstream may refuse to take bytes.
+    pub write_timeout: Duration,
+    /// How long an idle connection is kept for reuse.
+    pub idle_timeout: Duration,
+}
+
+/// Limits of what a client may send. Each has an answer of its own when it is passed.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of the request line and all header fields together (431).
+    pub head_bytes: usize,
+    /// Header fields (431).
+    pub header_count: usize,
+    /// Bytes of the request target (414).
+    pub uri_bytes: usize,
+    /// How long a request head may take to arrive in full (408).
+    pub head_timeout: Duration,
+    /// How long a connection may be idle between requests.
+    pub idle_timeout: Duration,
+    /// How long a TLS handshake may take.
+    pub handshake_timeout: Duration,
+    /// Connections open at once (503 and close).
+    pub connections: usize,
+}
+
+/// What happens at shutdown.
+#[derive(Debug, Clone)]
+pub struct Drain {
+    /// How long after SIGTERM new connections are still accepted while readiness already fails.
+    pub accept: Duration,
+    /// How long an idle connection may still send one more request.
+    pub linger: Duration,
+    /// When what is still in flight is cut.
+    pub limit: Duration,
+}

@@ -1,0 +1,128 @@
+//! Every reason to refuse a request, and what each does to the world.
+//!
+//! [`Denial::effects`] is the only place that turns a reason into a status, a label and the fate of the cookie.
+
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+
+/// Why a request was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denial {
+    /// No route serves this host and path (std:124).
+    NoRoute,
+    /// A route serves the path, but not with this method.
+    MethodNotAllowed(Vec<Method>),
+    /// The path can be read in two ways (std:122).
+    AmbiguousPath(&'static str),
+    /// The request could not be understood: framing, `Host`, header fields.
+    BadRequest(&'static str),
+    /// The head is larger than the limit.
+    HeadTooLarge,
+    /// The request target is longer than the limit.
+    UriTooLong,
+    /// The body is larger than an endpoint of ours takes.
+    BodyTooLarge,
+    /// There is no session cookie, or none that opens.
+    NoSession,
+    /// The session was ended.
+    SessionEnded,
+    /// The session reached its lifetime or was idle for too long.
+    SessionExpired,
+    /// A superseded cookie came back after its grace; the policy keeps the session.
+    RolledBack,
+    /// The access token ran out and there is no refresh token.
+    NoRefreshToken,
+    /// The provider refused to refresh for a reason that a login can mend; the OAuth error code.
+    LoginRequired(String),
+    /// A refresh was sent and never answered, twice: only a login helps.
+    RefreshUnknown,
+    /// The access token ran out, and this request may not cause a refresh.
+    RefreshNotAllowed,
+    /// The provider cannot be reached or is unwell; the cookie stays.
+    ProviderUnavailable {
+        /// When trying again makes sense.
+        retry_after: Duration,
+    },
+    /// A request that another site caused (std:100).
+    CrossSite,
+    /// A WebSocket handshake from an origin that is not allowed (std:165).
+    OriginNotAllowed,
+    /// The upstream could not be reached or broke the connection.
+    UpstreamUnreachable,
+    /// The upstream did not answer in time.
+    UpstreamTimeout,
+    /// The gateway is shutting down or has no seat left.
+    Overloaded,
+}
+
+/// What a denial does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Effects {
+    /// The status of the answer.
+    pub status: StatusCode,
+    /// The reason code in logs, metrics and problem documents.
+    pub label: &'static str,
+    /// What becomes of the session cookie.
+    pub cookie: CookieFate,
+    /// Whether a login would help: a navigation is sent there.
+    pub remedy: Remedy,
+}
+
+/// What becomes of the session cookie. It is deleted only for a session that was ended (rule 5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CookieFate {
+    /// It stays.
+    Keep,
+    /// It is deleted.
+    Delete,
+}
+
+/// What a user can do about a denial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// Log in.
+    Login,
+    /// Try again later.
+    Retry,
+    /// Nothing: the request itself is at fault.
+    Nothing,
+}
+
+impl Denial {
+    /// What this denial does. Exhaustive on purpose: a new reason must choose.
+    pub const fn effects(&self) -> Effects {
+        use CookieFate::{Delete, Keep};
+        use Remedy::{Login, Nothing, Retry};
+        let (status, label, cookie, remedy) = match self {
+            Self::NoRoute => (StatusCode::NOT_FOUND, "no_route", Keep, Nothing),
+            Self::MethodNotAllowed(_) => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", Keep, Nothing)
+            }
+            Self::AmbiguousPath(_) => (StatusCode::BAD_REQUEST, "ambiguous_path", Keep, Nothing),
+            Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request", Keep, Nothing),
+            Self::HeadTooLarge => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", Keep, Nothing)
+            }
+            Self::UriTooLong => (StatusCode::URI_TOO_LONG, "uri_too_long", Keep, Nothing),
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", Keep, Nothing),
+            Self::NoSession => (StatusCode::UNAUTHORIZED, "no_session", Keep, Login),
+            Self::SessionEnded => (StatusCode::UNAUTHORIZED, "session_ended", Delete, Login),
+            Self::SessionExpired => (StatusCode::UNAUTHORIZED, "session_expired", Delete, Login),
+            Self::RolledBack => (StatusCode::UNAUTHORIZED, "rolled_back", Keep, Login),
+            Self::NoRefreshToken => (StatusCode::UNAUTHORIZED, "no_refresh_token", Keep, Login),
+            Self::LoginRequired(_) => (StatusCode::UNAUTHORIZED, "login_required", Keep, Login),
+            Self::RefreshUnknown => (StatusCode::UNAUTHORIZED, "refresh_unknown", Keep, Login),
+            Self::RefreshNotAllowed => (StatusCode::UNAUTHORIZED, "refresh_not_allowed", Keep, Retry),
+            Self::ProviderUnavailable { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "provider_unavailable", Keep, Retry)
+            }
+            Self::CrossSite => (StatusCode::FORBIDDEN, "cross_site", Keep, Nothing),
+            Self::OriginNotAllowed => (StatusCode::FORBIDDEN, "origin_not_allowed", Keep, Nothing),
+            Self::UpstreamUnreachable => (StatusCode::BAD_GATEWAY, "upstream_unreachable", Keep, Retry),
+            Self::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", Keep, Retry),
+            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", Keep, Retry),
+        };
+        Effects { status, label, cookie, remedy }
+    }
+}

@@ -1,0 +1,1 @@
+//! Which route or endpoint serves a request.

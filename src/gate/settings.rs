@@ -1,0 +1,82 @@
+//! What the configuration says about routes and who may pass.
+
+use http::{HeaderName, Method};
+use url::Url;
+
+/// Routes and the rules before them.
+#[derive(Debug)]
+pub struct Settings {
+    /// The origin that browsers see.
+    pub public_url: Url,
+    /// Where our endpoints live: `/oauth2`.
+    pub base_path: String,
+    /// The routes, in the order of the file.
+    pub routes: Vec<Route>,
+    /// Origins besides our own that may send unsafe requests and open WebSockets.
+    pub trusted_origins: Vec<String>,
+}
+
+/// A match rule with its authentication and policy.
+#[derive(Debug)]
+pub struct Route {
+    /// How the route is called in logs and metrics: its path as configured.
+    pub name: String,
+    /// The host it serves, lower case, without port; `None` for every host.
+    pub host: Option<String>,
+    /// The path it serves.
+    pub path: PathPattern,
+    /// The methods it serves; empty for all.
+    pub methods: Vec<Method>,
+    /// Where its requests go.
+    pub upstream: UpstreamId,
+    /// Who may pass.
+    pub auth: Auth,
+    /// Whether its requests may cause a refresh: a response that cannot carry the cookie must not (rule 8).
+    pub refresh: RefreshOn,
+    /// Header fields made from claims.
+    pub set_headers: Vec<(HeaderName, Template)>,
+}
+
+/// Names an upstream by its place in the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UpstreamId(pub usize);
+
+/// `/api/*` matches everything below `/api/` and `/api` itself; `/health` matches that path alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathPattern {
+    /// This path and nothing else.
+    Exact(String),
+    /// This path and everything below it; kept without the trailing `/*`, so `/*` is the empty string.
+    Below(String),
+}
+
+/// Who may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// Whoever has a session.
+    Session,
+    /// Everyone; cookies of ours are removed, the client's `Authorization` is passed on.
+    None,
+}
+
+/// Whether a route's requests may cause a refresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefreshOn {
+    /// They may.
+    Requests,
+    /// They never do; they wait for a refresh that is under way.
+    Never,
+}
+
+/// Text with claims in braces: `{sub}`, `user-{email}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template(pub Vec<Piece>);
+
+/// A part of a [`Template`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// Text that stands as it is.
+    Text(String),
+    /// The value of a claim.
+    Claim(String),
+}

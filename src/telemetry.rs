@@ -1,0 +1,3 @@
+//! What operators see: logs, metrics, audit events.
+
+pub mod settings;
