@@ -191,12 +191,9 @@ impl NetworkClient {
         let connect_end = (Instant::now() + limits.connect).min(end);
         let (request, uri) = prepare(request)?;
         let connected = timeout_at(connect_end, self.connector.call(uri)).await;
-        let io = connected
-            .map_err(|_elapsed| TransportError::not_sent(NotSent::ConnectDeadline))?
-            .map_err(|source| TransportError::NotSent {
-                why: NotSent::Connect,
-                source: Some(Cause::new(source)),
-            })?;
+        let io = connected.map_err(|_elapsed| TransportError::not_sent(NotSent::ConnectDeadline))?.map_err(
+            |source| TransportError::NotSent { why: NotSent::Connect, source: Some(Cause::new(source)) },
+        )?;
         let (mut sender, connection) =
             http1::Builder::new().max_buf_size(HEAD).handshake(io).await.map_err(closed_early)?;
         let answer = async move {

@@ -94,7 +94,10 @@ mod tests {
     #[test]
     fn the_half_hash_is_that_of_the_specification() {
         // OIDC Core A.3: the `c_hash`-like example, access token and its `at_hash`.
-        assert_eq!(Algorithm::Rs256.half_hash(b"jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y"), "77QmUPtjPfzWtF2AnpK9RQ");
+        assert_eq!(
+            Algorithm::Rs256.half_hash(b"jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y"),
+            "77QmUPtjPfzWtF2AnpK9RQ"
+        );
         assert_eq!(Algorithm::Es384.half_hash(b"x").len(), 32);
         assert_eq!(Algorithm::EdDsa.half_hash(b"x").len(), 43);
     }

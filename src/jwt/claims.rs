@@ -186,7 +186,10 @@ pub fn seconds(value: &Value) -> Option<i64> {
         return Some(whole);
     }
     let fraction = value.as_f64().filter(|number| number.abs() <= FARTHEST)?;
-    #[expect(clippy::cast_possible_truncation, reason = "bounded by `FARTHEST`, and the fraction is to be cut")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "bounded by `FARTHEST`, and the fraction is to be cut"
+    )]
     Some(fraction.floor() as i64)
 }
 

@@ -27,9 +27,9 @@ pub enum JsonError {
 pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, JsonError> {
     match serde_json::from_slice::<Strict>(bytes) {
         Ok(Strict(Value::Object(object))) => Ok(object),
-        Ok(Strict(
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_),
-        )) => Err(JsonError::NotAnObject),
+        Ok(Strict(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_))) => {
+            Err(JsonError::NotAnObject)
+        }
         // The only error of ours; serde_json's own are about syntax, end of input or depth.
         Err(error) if error.is_data() => Err(JsonError::Duplicate),
         Err(_) => Err(JsonError::NotAnObject),
