@@ -1,4 +1,15 @@
 //! Sessions: the sealed cookie, what this replica remembers, and the refresh protocol.
+//!
+//! A session is one login of one browser, named by its `sid`. Its tokens live in a sealed cookie; the registry
+//! remembers which generation of it is the newest and which ones browsers have shown to have. What may happen to
+//! a session is decided in `refresh` without I/O, clock or runtime; [`sessions::Sessions`] does the rest.
 
+pub mod claims;
+pub mod codec;
+pub mod cookie;
+pub mod model;
+pub mod refresh;
+pub mod registry;
+pub mod sessions;
 pub mod settings;
 pub mod ticket;

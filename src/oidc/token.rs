@@ -93,7 +93,7 @@ pub(super) async fn exchange_code(
         .field("redirect_uri", link.settings.redirect_uri.as_str())
         .field("code_verifier", verifier.expose())
         .configured();
-    let answer = send(link, metadata, form).await?;
+    let answer = send(link, form.into_request(&metadata.token_endpoint)).await?;
     if link.settings.require_refresh_token && answer.refresh_token.is_none() {
         return Err(TokenError::BadAnswer { what: "no refresh_token", rotated: None });
     }
@@ -110,11 +110,14 @@ pub(super) async fn refresh(
         .field("grant_type", "refresh_token")
         .field("refresh_token", refresh_token.expose())
         .configured();
-    send(link, metadata, form).await
+    send(link, form.into_request(&metadata.token_endpoint)).await
 }
 
-async fn send(link: &Link, metadata: &Metadata, form: Form<'_>) -> Result<TokenAnswer, TokenError> {
-    let request = form.into_request(&metadata.token_endpoint).map_err(|error| unanswered(&error))?;
+async fn send(
+    link: &Link,
+    request: Result<http::Request<bytes::Bytes>, TransportError>,
+) -> Result<TokenAnswer, TokenError> {
+    let request = request.map_err(|error| unanswered(&error))?;
     // Before the request leaves: the token's life began at the latest when the answer was made.
     let sent_at = link.now();
     let response = link.send(request).await.map_err(|error| unanswered(&error))?;

@@ -27,6 +27,7 @@ struct Inner {
     refreshes: Family<Refresh, Counter>,
     sessions_ended: Family<Ended, Counter>,
     refusals: Family<Refusal, Counter>,
+    cookies_rejected: Family<Rejected, Counter>,
 }
 
 impl Metrics {
@@ -39,6 +40,7 @@ impl Metrics {
             refreshes: Family::default(),
             sessions_ended: Family::default(),
             refusals: Family::default(),
+            cookies_rejected: Family::default(),
             registry: RwLock::new(registry),
         };
         let metrics = Self(Arc::new(inner));
@@ -50,6 +52,8 @@ impl Metrics {
             registry.register("refreshes", "Attempts to refresh a session", m.refreshes.clone());
             registry.register("sessions_ended", "Sessions ended before their time", m.sessions_ended.clone());
             registry.register("refusals", "Requests refused by the gateway", m.refusals.clone());
+            let help = "Session cookies that could not be used";
+            registry.register("cookies_rejected", help, m.cookies_rejected.clone());
         });
         metrics.begin_at_zero();
         metrics
@@ -91,6 +95,11 @@ impl Metrics {
     /// Counts a refused request; `reason` is the label of a denial's effects.
     pub fn refusal(&self, reason: &'static str) {
         self.0.refusals.get_or_create(&Refusal { reason }).inc();
+    }
+
+    /// Counts a session cookie that was there and could not be used; `why` is one of a fixed set.
+    pub fn cookie_rejected(&self, why: &'static str) {
+        self.0.cookies_rejected.get_or_create(&Rejected { why }).inc();
     }
 
     /// Everything, in the OpenMetrics text format ([`CONTENT_TYPE`]).
@@ -135,6 +144,11 @@ struct Ended {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Refusal {
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Rejected {
+    why: &'static str,
 }
 
 /// An enum whose variants are label values, with all of them in `ALL`.
@@ -199,10 +213,12 @@ labels! {
         BadAnswer = "bad_answer",
         /// The provider says that the refresh token is spent, revoked or expired.
         InvalidGrant = "invalid_grant",
-        /// An attempt with unknown outcome was repeated, once (rule 1).
+        /// The provider wants a login: `access_denied`, `interaction_required` and their like.
+        LoginRequired = "login_required",
+        /// A refresh brought an ID token of someone else, or a broken one (rule 7).
+        IdTokenMismatch = "id_token_mismatch",
+        /// Counted besides the outcome: the attempt repeated one that was never answered (rule 1).
         RepeatedAfterUnknown = "repeated_after_unknown",
-        /// Another replica had made the refresh: its result was taken.
-        TakenFromStore = "taken_from_store",
     }
 }
 
@@ -211,8 +227,6 @@ labels! {
     pub enum EndCause {
         /// The user logged out.
         Logout = "logout",
-        /// The provider ended it: back-channel or front-channel logout.
-        ProviderLogout = "provider_logout",
         /// The provider answered a refresh with `invalid_grant`.
         InvalidGrant = "invalid_grant",
         /// A cookie came back long after it had been superseded.
@@ -221,8 +235,10 @@ labels! {
         Replaced = "replaced",
         /// A refresh brought an ID token of someone else (rule 7).
         IdTokenMismatch = "id_token_mismatch",
-        /// An operator ended it.
-        Admin = "admin",
+        /// It reached its lifetime.
+        Lifetime = "lifetime",
+        /// It was unused for too long.
+        Idle = "idle",
     }
 }
 

@@ -1,0 +1,8 @@
+//! The session cookie's form: sealed, split into chunks, written with attributes, read from a jar.
+//!
+//! Knows bytes and names; what is inside a sealed value is `codec`'s business.
+
+pub mod attributes;
+pub mod chunk;
+pub mod jar;
+pub mod seal;

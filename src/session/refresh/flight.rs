@@ -1,0 +1,194 @@
+//! One refresh under way: the token request, what its answer means for the session, and the report.
+//!
+//! A flight is a task of its own: a client that leaves, or a request that stops waiting, never cancels it (rule 2).
+//! It reports exactly once, even where it panics. It never sees the browser's HTTP.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::record::{Attempt, Outcome, Repeat};
+use crate::base::secret::Secret;
+use crate::base::time::Timestamp;
+use crate::oidc::{IdTokenError, LoginIdentity, VerifiedIdToken, access_token_claims};
+use crate::oidc::{OAuthError, TokenAnswer, TokenError};
+use crate::session::claims;
+use crate::session::model::{Session, Tokens, bearer};
+use crate::session::sessions::Shared;
+use crate::session::settings::KeepIdToken;
+use crate::telemetry::metrics::RefreshOutcome;
+
+/// Makes the one token request of `attempt` and settles it.
+pub(crate) async fn fly(shared: Arc<Shared>, attempt: Attempt) {
+    let mut report = Report { shared: &shared, from: &attempt.from, repeat: attempt.repeat, done: false };
+    let Some(refresh_token) = &attempt.from.tokens.refresh else {
+        return;
+    };
+    let answer = shared.provider.refresh(refresh_token).await;
+    let (outcome, label) = match answer {
+        Ok(answer) => judge(&shared, &attempt.from, answer).await,
+        Err(error) => sort(&attempt.from, error),
+    };
+    report.settle(outcome, label);
+}
+
+/// Settles an attempt when it is over, or when its task is lost.
+struct Report<'a> {
+    shared: &'a Arc<Shared>,
+    from: &'a Arc<Session>,
+    repeat: Repeat,
+    done: bool,
+}
+
+impl Report<'_> {
+    fn settle(&mut self, outcome: Outcome, label: RefreshOutcome) {
+        self.done = true;
+        self.shared.settle(self.from, outcome, (label, self.repeat));
+    }
+}
+
+impl Drop for Report<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.settle(Outcome::Unknown, RefreshOutcome::NoAnswer);
+        }
+    }
+}
+
+/// The token endpoint answered 200 with tokens.
+async fn judge(shared: &Shared, from: &Arc<Session>, answer: TokenAnswer) -> (Outcome, RefreshOutcome) {
+    let Ok(next) = next_generation(shared, from, &answer) else {
+        let rotated = answer.refresh_token;
+        return (unusable(from, rotated, answer.sent_at), RefreshOutcome::BadAnswer);
+    };
+    // Rule 3: kept before the new ID token is looked at, which may need a request of its own.
+    let mut next = next;
+    let kept = Arc::new(next.seen(next.seen_at));
+    shared.registry.keep(Arc::clone(&kept));
+    let login = LoginIdentity {
+        iss: from.identity.issuer.clone(),
+        sub: from.identity.subject.clone(),
+        aud: Vec::new(),
+        auth_time: from.identity.auth_time,
+        nonce: Some(from.identity.nonce.clone()),
+    };
+    let label = if answer.refresh_token.is_some() { RefreshOutcome::Rotated } else { RefreshOutcome::Kept };
+    match shared.provider.verify_refreshed(&answer, &login).await {
+        Ok(id_token) => {
+            renew_claims(shared, &mut next, id_token, &answer);
+            (Outcome::Rotated(Arc::new(next)), label)
+        }
+        // The keys cannot be fetched now, and what the token says is the login's: TLS vouches for it
+        // (OIDC Core §3.1.3.7 (6)). A failing JWKS ends no session (rule 6).
+        Err(IdTokenError::KeysUnavailable) => (Outcome::Rotated(kept), label),
+        Err(IdTokenError::Missing) => (Outcome::Rotated(kept), label),
+        Err(IdTokenError::Rejected(rejection)) => {
+            tracing::warn!(session = %from.sid.log_id(), rule = rejection.label(), "refreshed ID token rejected");
+            (Outcome::IdTokenRejected, RefreshOutcome::IdTokenMismatch)
+        }
+    }
+}
+
+/// The token endpoint did not give tokens.
+fn sort(from: &Arc<Session>, error: TokenError) -> (Outcome, RefreshOutcome) {
+    let failed = |wait| Outcome::Failed { wait };
+    match error {
+        TokenError::Unavailable(_) | TokenError::NotSent => (failed(None), RefreshOutcome::NotSent),
+        TokenError::NoAnswer => (Outcome::Unknown, RefreshOutcome::NoAnswer),
+        TokenError::Busy { retry_after } => (failed(retry_after), RefreshOutcome::Busy),
+        TokenError::BadAnswer { rotated: None, .. } => (Outcome::Unknown, RefreshOutcome::BadAnswer),
+        TokenError::BadAnswer { rotated, .. } => {
+            (unusable(from, rotated, from.refreshed_at), RefreshOutcome::BadAnswer)
+        }
+        TokenError::Refused(OAuthError::InvalidGrant) => {
+            (Outcome::InvalidGrant, RefreshOutcome::InvalidGrant)
+        }
+        TokenError::Refused(error) if is_our_fault(&error) => {
+            tracing::error!(error = error.code(), "the provider refuses this gateway's token requests");
+            (failed(None), RefreshOutcome::Refused)
+        }
+        TokenError::Refused(error) => {
+            (Outcome::LoginRequired(error.code().to_owned()), RefreshOutcome::LoginRequired)
+        }
+    }
+}
+
+/// Errors that name a fault of the configuration, here or at the provider: they end nobody's session (std:43).
+fn is_our_fault(error: &OAuthError) -> bool {
+    matches!(
+        error,
+        OAuthError::InvalidClient
+            | OAuthError::UnauthorizedClient
+            | OAuthError::InvalidRequest
+            | OAuthError::InvalidScope
+            | OAuthError::UnsupportedGrantType
+            | OAuthError::TemporarilyUnavailable
+    )
+}
+
+/// 200 without a usable access token: a refresh token that came with it must not be lost.
+fn unusable(from: &Arc<Session>, rotated: Option<Secret<String>>, sent_at: Timestamp) -> Outcome {
+    match rotated {
+        Some(token) => {
+            let mut next = from.seen(from.seen_at.max(sent_at));
+            next.generation += 1;
+            next.tokens.refresh = Some(token);
+            Outcome::RotatedOnly(Arc::new(next))
+        }
+        None => Outcome::Failed { wait: None },
+    }
+}
+
+/// The session as the answer leaves it, with the claims of before.
+fn next_generation(
+    shared: &Shared,
+    from: &Arc<Session>,
+    answer: &TokenAnswer,
+) -> Result<Session, crate::session::model::NotABearer> {
+    let bearer = bearer(answer.access_token.expose())?;
+    let old = &from.tokens;
+    let lifetime_ends = from.login_at.plus(shared.settings.lifetime);
+    Ok(Session {
+        sid: from.sid,
+        generation: from.generation + 1,
+        identity: from.identity.clone(),
+        login_at: from.login_at,
+        refreshed_at: answer.sent_at,
+        seen_at: from.seen_at.max(answer.sent_at),
+        expires_at: bounded(lifetime_ends, answer),
+        tokens: Tokens {
+            bearer,
+            access_expires_at: answer.access_expires_at,
+            // Rule 7: a response without a refresh token keeps the old one (RFC 6749 §6).
+            refresh: answer.refresh_token.as_ref().or(old.refresh.as_ref()).map(Secret::duplicate),
+            id_token: match shared.settings.keep_id_token {
+                KeepIdToken::Drop => None,
+                KeepIdToken::ForLogoutHint => {
+                    answer.id_token.as_ref().or(old.id_token.as_ref()).map(Secret::duplicate)
+                }
+            },
+            scope: answer.scope.clone().unwrap_or_else(|| old.scope.clone()),
+        },
+        claims: from.claims.clone(),
+    })
+}
+
+/// The session's end, not after the provider's own bound for the refresh token (std:81).
+pub(crate) fn bounded(lifetime_ends: Timestamp, answer: &TokenAnswer) -> Timestamp {
+    match answer.session_expires_in {
+        Some(bound) if bound > Duration::ZERO => {
+            lifetime_ends.min(answer.sent_at.plus(bound).max(answer.access_expires_at))
+        }
+        _ => lifetime_ends,
+    }
+}
+
+fn renew_claims(
+    shared: &Shared,
+    next: &mut Session,
+    id_token: Option<VerifiedIdToken>,
+    answer: &TokenAnswer,
+) {
+    let from_access = access_token_claims(&answer.access_token).unwrap_or_default();
+    let from_id = id_token.map(|token| token.claims).unwrap_or_default();
+    next.claims = claims::choose(&shared.settings.claims, &[&from_id, &from_access, &next.claims]);
+}

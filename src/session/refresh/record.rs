@@ -1,0 +1,522 @@
+//! What is known of one session, and what follows from each event. Pure: `now` comes in, decisions go out.
+//!
+//! A session is **live** or **ended**; ended is final. A live one knows G, the newest generation made, and A, the
+//! newest one that a browser has shown to have. Its refresh is **idle**, **in flight**, **failed** (pausing),
+//! **unknown** (sent, never answered; one more attempt is left), **spent** (unknown twice) or **refused** (the
+//! provider wants a login).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::decide::{Freshness, freshness};
+use crate::base::secret::Secret;
+use crate::base::time::Timestamp;
+use crate::session::model::{Generation, Session};
+use crate::session::settings::{AfterUnknown, Rollback};
+
+mod generations;
+
+use generations::{Generations, Standing};
+
+/// The longest pause after failures.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// The pause before a refresh token is sent a second time because the first time was never answered.
+const PAUSE_AFTER_UNKNOWN: Duration = Duration::from_secs(2);
+
+/// A refresh on demand is not made again within this time of the last one.
+const COOL_DOWN: Duration = Duration::from_secs(5);
+
+/// The rules that are configured.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// How long a superseded cookie still works.
+    pub grace: Duration,
+    /// How long a session may be unused.
+    pub idle_timeout: Duration,
+    /// What a cookie superseded longer ago does.
+    pub rollback: Rollback,
+    /// What follows an unknown outcome.
+    pub after_unknown: AfterUnknown,
+}
+
+pub use crate::telemetry::metrics::EndCause;
+
+/// How much a request may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// Whatever is good; a refresh if due.
+    Usual,
+    /// Whatever is good; its response cannot carry a cookie, so it starts no refresh (rule 8).
+    NoRefresh,
+    /// A refresh now, even if not due.
+    RefreshNow,
+}
+
+/// What a presented cookie gets.
+#[derive(Debug)]
+pub enum Admission {
+    /// The tokens of this generation, and perhaps a refresh beside the request.
+    Serve(Arc<Session>, Option<Attempt>),
+    /// A wait for the refresh under way; `Some` if the caller must start it.
+    Wait(Option<Attempt>),
+    /// Nothing.
+    Refuse(Refused),
+}
+
+/// The right and duty to make one token request. There is one per session at a time.
+#[derive(Debug)]
+pub struct Attempt {
+    /// The generation whose refresh token is to be spent.
+    pub from: Arc<Session>,
+    /// Whether the same token was already sent once without an answer.
+    pub repeat: Repeat,
+}
+
+/// Whether an attempt repeats one whose outcome is unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// The token is sent for the first time.
+    First,
+    /// It was sent before and never answered (the exception of rule 1).
+    AfterUnknown,
+}
+
+/// Why a presented cookie gets nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// The session was ended.
+    Ended(EndCause),
+    /// A superseded cookie came back after its grace; the session lives on.
+    RolledBack,
+    /// The access token ran out and there is no refresh token.
+    NoRefreshToken,
+    /// The access token ran out and this request may not refresh.
+    RefreshNotAllowed,
+    /// The provider wants a login; its error code.
+    LoginRequired(String),
+    /// A refresh was sent and never answered, and no attempt is left.
+    RefreshUnknown,
+    /// The provider failed; trying again makes sense after this long.
+    Unavailable(Duration),
+}
+
+/// How an attempt came out.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The next generation, its ID token judged.
+    Rotated(Arc<Session>),
+    /// A new refresh token came, but no usable access token: it is kept, and a pause follows.
+    RotatedOnly(Arc<Session>),
+    /// The provider could not be reached, or is unwell, or says that we are misconfigured: no fault of the session.
+    Failed {
+        /// What the provider asked for, if it did.
+        wait: Option<Duration>,
+    },
+    /// Sent, never answered.
+    Unknown,
+    /// `invalid_grant`
+    InvalidGrant,
+    /// Another OAuth error that a login can mend.
+    LoginRequired(String),
+    /// The new ID token is not the login's.
+    IdTokenRejected,
+}
+
+/// What follows an event besides its answer.
+#[derive(Debug, Default)]
+pub struct Aftermath {
+    /// The session was ended just now.
+    pub ended: Option<EndCause>,
+    /// A session whose refresh token is to be revoked in the background.
+    pub revoke: Option<Arc<Session>>,
+}
+
+/// What is known of one session.
+#[derive(Debug)]
+pub struct Record {
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Live(Box<Live>),
+    Ended {
+        cause: EndCause,
+        /// When the cookies are past their own lifetime, so that nothing needs remembering.
+        until: Timestamp,
+        /// The token that a flight was spending when the session was ended.
+        in_flight: Option<Arc<Session>>,
+    },
+}
+
+#[derive(Debug)]
+struct Live {
+    newest: Arc<Session>,
+    generations: Generations,
+    /// The next generation, kept before its ID token is looked at (rule 3).
+    kept: Option<Arc<Session>>,
+    refresh: Refresh,
+    last_seen: Timestamp,
+    /// When the last cookie of any generation is past its own lifetime.
+    last_expiry: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Refresh {
+    Idle,
+    InFlight { failures: u32, repeat: Repeat },
+    Failed { at: Timestamp, not_before: Timestamp, failures: u32, repeat: Repeat },
+    Unknown { not_before: Timestamp },
+    Spent,
+    Refused(String),
+}
+
+impl Record {
+    /// A session that was made by a login, or whose authentic cookie is the first thing known of it.
+    pub fn adopt(session: Arc<Session>) -> Self {
+        let live = Live {
+            generations: Generations::new(session.generation),
+            last_seen: session.seen_at,
+            last_expiry: session.expires_at,
+            newest: session,
+            kept: None,
+            refresh: Refresh::Idle,
+        };
+        Self { state: State::Live(Box::new(live)) }
+    }
+
+    /// The newest generation known, if the session lives.
+    pub fn newest(&self) -> Option<&Arc<Session>> {
+        match &self.state {
+            State::Live(live) => Some(&live.newest),
+            State::Ended { .. } => None,
+        }
+    }
+
+    /// Whether an authentic cookie of `generation` tells more than is known: it must be [raised](Self::raise).
+    pub fn lacks(&self, generation: Generation) -> bool {
+        self.newest().is_some_and(|newest| newest.generation < generation)
+    }
+
+    /// Takes over a generation that was made elsewhere.
+    pub fn raise(&mut self, session: Arc<Session>) {
+        if let State::Live(live) = &mut self.state
+            && live.newest.generation < session.generation
+        {
+            live.kept = None;
+            live.refresh = match &live.refresh {
+                Refresh::InFlight { .. } => live.refresh.clone(),
+                Refresh::Idle
+                | Refresh::Failed { .. }
+                | Refresh::Unknown { .. }
+                | Refresh::Spent
+                | Refresh::Refused(_) => Refresh::Idle,
+            };
+            live.renew(session);
+        }
+    }
+
+    /// An authentic cookie of `generation`, last sealed at `seen_at`, is presented.
+    ///
+    /// `lets_through` is asked only where a pause after a failure is not over; see
+    /// [`ProviderHealth`](super::health::ProviderHealth).
+    pub fn present(
+        &mut self,
+        cookie: (Generation, Timestamp),
+        ask: Ask,
+        now: Timestamp,
+        policy: &Policy,
+        lets_through: impl FnOnce(Timestamp) -> bool,
+    ) -> (Admission, Aftermath) {
+        let live = match &mut self.state {
+            State::Live(live) => live,
+            State::Ended { cause, .. } => {
+                return (Admission::Refuse(Refused::Ended(*cause)), Aftermath::default());
+            }
+        };
+        let (generation, seen_at) = cookie;
+        if let Some(cause) = live.ended_by_time(seen_at, now, policy) {
+            return self.refuse_and_end(cause);
+        }
+        match live.generations.present(generation, now, policy.grace) {
+            Standing::Current => {}
+            Standing::Superseded => match policy.rollback {
+                Rollback::End => return self.refuse_and_end(EndCause::Rollback),
+                Rollback::Reject => {
+                    return (Admission::Refuse(Refused::RolledBack), Aftermath::default());
+                }
+            },
+        }
+        live.last_seen = live.last_seen.max(now);
+        (live.admit(ask, now, lets_through), Aftermath::default())
+    }
+
+    fn refuse_and_end(&mut self, cause: EndCause) -> (Admission, Aftermath) {
+        let aftermath = self.end(cause);
+        (Admission::Refuse(Refused::Ended(cause)), aftermath)
+    }
+
+    /// The provider rotated the refresh token: keeps the next generation before anyone looks at its ID token.
+    pub fn keep(&mut self, next: Arc<Session>) {
+        if let State::Live(live) = &mut self.state
+            && live.newest.generation < next.generation
+        {
+            live.kept = Some(next);
+        }
+    }
+
+    /// The attempt that began at generation `from` is over.
+    pub fn settle(
+        &mut self,
+        from: Generation,
+        outcome: Outcome,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> Aftermath {
+        let live = match &mut self.state {
+            State::Live(live) => live,
+            State::Ended { in_flight, .. } => {
+                let spent = in_flight.take();
+                let revoke = match outcome {
+                    Outcome::Rotated(next) | Outcome::RotatedOnly(next) => Some(next),
+                    Outcome::InvalidGrant => None,
+                    Outcome::Failed { .. }
+                    | Outcome::Unknown
+                    | Outcome::LoginRequired(_)
+                    | Outcome::IdTokenRejected => spent,
+                };
+                return Aftermath { ended: None, revoke };
+            }
+        };
+        let kept = live.kept.take();
+        if live.newest.generation != from {
+            // A newer generation came from elsewhere meanwhile; what this attempt brought is not the newest.
+            live.refresh = Refresh::Idle;
+            return Aftermath::default();
+        }
+        match outcome {
+            Outcome::Rotated(next) => {
+                live.renew(next);
+                live.refresh = Refresh::Idle;
+            }
+            Outcome::RotatedOnly(next) => {
+                live.renew(next);
+                live.failed(None, now);
+            }
+            Outcome::InvalidGrant => {
+                live.refresh = Refresh::Idle;
+                return self.end(EndCause::InvalidGrant);
+            }
+            Outcome::IdTokenRejected => {
+                live.refresh = Refresh::Idle;
+                if let Some(kept) = kept {
+                    live.renew(kept);
+                }
+                return self.end(EndCause::IdTokenMismatch);
+            }
+            Outcome::LoginRequired(code) => live.refresh = Refresh::Refused(code),
+            Outcome::Failed { wait } => live.failed(wait, now),
+            Outcome::Unknown => live.unanswered(kept, now, policy),
+        }
+        Aftermath::default()
+    }
+
+    /// Ends the session. The first cause stays; ending twice changes nothing.
+    pub fn end(&mut self, cause: EndCause) -> Aftermath {
+        let State::Live(live) = &mut self.state else {
+            return Aftermath::default();
+        };
+        let newest = live.kept.take().unwrap_or_else(|| Arc::clone(&live.newest));
+        let flying = matches!(live.refresh, Refresh::InFlight { .. });
+        let until = live.last_expiry.max(newest.expires_at);
+        // A replaced session's grant may be the new session's too; a refused one is gone already.
+        let revocable = !matches!(cause, EndCause::Replaced | EndCause::InvalidGrant);
+        let (revoke, in_flight) = match (revocable, flying) {
+            (false, _) => (None, None),
+            (true, true) => (None, Some(newest)),
+            (true, false) => (Some(newest), None),
+        };
+        self.state = State::Ended { cause, until, in_flight };
+        Aftermath { ended: Some(cause), revoke }
+    }
+
+    /// The generation whose cookie a response must carry, if the browser has shown only `presented` (rule 4).
+    ///
+    /// An ended session never sets its cookie again (rule 5). A session whose cookie was sealed long ago gets it
+    /// sealed anew, so that the idle limit holds across restarts.
+    pub fn cookie_due(
+        &mut self,
+        presented: Generation,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> Option<Arc<Session>> {
+        let State::Live(live) = &mut self.state else {
+            return None;
+        };
+        if live.newest.generation > presented {
+            return Some(Arc::clone(&live.newest));
+        }
+        let stale = now.since(live.newest.seen_at) >= policy.idle_timeout / 4;
+        if live.newest.generation < presented || !stale {
+            return None;
+        }
+        live.newest = Arc::new(live.newest.seen(now));
+        Some(Arc::clone(&live.newest))
+    }
+
+    /// Whether nothing would be lost if this were forgotten: its cookies are void by themselves.
+    pub fn is_over(&self, now: Timestamp, policy: &Policy) -> bool {
+        match &self.state {
+            State::Live(live) => {
+                let idle = now.since(live.last_seen) >= policy.idle_timeout;
+                !live.is_flying() && (idle || now >= live.last_expiry)
+            }
+            State::Ended { until, in_flight, .. } => in_flight.is_none() && now >= *until,
+        }
+    }
+
+    /// Whether this may be forgotten to make room: every browser has the newest generation, and nothing is under
+    /// way. An unacknowledged successor is never forgotten (rule 3).
+    pub fn is_evictable(&self, now: Timestamp, policy: &Policy) -> bool {
+        match &self.state {
+            State::Live(live) => {
+                !live.is_flying()
+                    && live.newest.generation == live.generations.acknowledged()
+                    && now.since(live.generations.last_change()) > policy.grace
+            }
+            State::Ended { .. } => false,
+        }
+    }
+
+    /// When the session was last used.
+    pub fn last_seen(&self) -> Timestamp {
+        match &self.state {
+            State::Live(live) => live.last_seen,
+            State::Ended { until, .. } => *until,
+        }
+    }
+}
+
+impl Live {
+    fn renew(&mut self, newest: Arc<Session>) {
+        self.last_expiry = self.last_expiry.max(newest.expires_at);
+        self.newest = newest;
+    }
+
+    fn is_flying(&self) -> bool {
+        matches!(self.refresh, Refresh::InFlight { .. })
+    }
+
+    fn ended_by_time(&self, seen_at: Timestamp, now: Timestamp, policy: &Policy) -> Option<EndCause> {
+        let last_seen = self.last_seen.max(seen_at);
+        if now >= self.newest.expires_at {
+            Some(EndCause::Lifetime)
+        } else if now.since(last_seen) >= policy.idle_timeout {
+            Some(EndCause::Idle)
+        } else {
+            None
+        }
+    }
+
+    fn admit(&mut self, ask: Ask, now: Timestamp, lets_through: impl FnOnce(Timestamp) -> bool) -> Admission {
+        let age = freshness(&self.newest, now);
+        let wanted = match (age, ask) {
+            (Freshness::Fresh, Ask::RefreshNow) => now.since(self.newest.refreshed_at) >= COOL_DOWN,
+            (Freshness::Fresh, Ask::Usual | Ask::NoRefresh) => false,
+            (Freshness::Due | Freshness::Expired, _) => true,
+        };
+        let attempt = if wanted { self.attempt(ask, now, lets_through) } else { Err(None) };
+        match (age, attempt) {
+            (Freshness::Fresh | Freshness::Due, Ok(attempt)) if ask == Ask::RefreshNow => {
+                Admission::Wait(attempt)
+            }
+            (Freshness::Fresh | Freshness::Due, Ok(attempt)) => {
+                Admission::Serve(Arc::clone(&self.newest), attempt)
+            }
+            (Freshness::Fresh | Freshness::Due, Err(_)) => Admission::Serve(Arc::clone(&self.newest), None),
+            (Freshness::Expired, Ok(attempt)) => Admission::Wait(attempt),
+            (Freshness::Expired, Err(refused)) => {
+                Admission::Refuse(refused.unwrap_or(Refused::Unavailable(LONGEST_PAUSE)))
+            }
+        }
+    }
+
+    /// The right to refresh: `Ok(Some)` to start, `Ok(None)` if one is under way, `Err` if none may be made now.
+    fn attempt(
+        &mut self,
+        ask: Ask,
+        now: Timestamp,
+        lets_through: impl FnOnce(Timestamp) -> bool,
+    ) -> Result<Option<Attempt>, Option<Refused>> {
+        if self.newest.tokens.refresh.is_none() {
+            return Err(Some(Refused::NoRefreshToken));
+        }
+        let (failures, repeat) = match &self.refresh {
+            Refresh::Idle => (0, Repeat::First),
+            Refresh::InFlight { .. } => return Ok(None),
+            Refresh::Spent => return Err(Some(Refused::RefreshUnknown)),
+            Refresh::Refused(code) => return Err(Some(Refused::LoginRequired(code.clone()))),
+            Refresh::Unknown { not_before } if now < *not_before => {
+                return Err(Some(Refused::Unavailable(not_before.since(now))));
+            }
+            Refresh::Unknown { .. } => (0, Repeat::AfterUnknown),
+            Refresh::Failed { at, not_before, failures, repeat } => {
+                if now < *not_before && (ask == Ask::NoRefresh || !lets_through(*at)) {
+                    return Err(Some(Refused::Unavailable(not_before.since(now))));
+                }
+                (*failures, *repeat)
+            }
+        };
+        if ask == Ask::NoRefresh {
+            return Err(Some(Refused::RefreshNotAllowed));
+        }
+        self.refresh = Refresh::InFlight { failures, repeat };
+        Ok(Some(Attempt { from: Arc::clone(&self.newest), repeat }))
+    }
+
+    fn failed(&mut self, wait: Option<Duration>, now: Timestamp) {
+        let (failures, repeat) = match self.refresh {
+            Refresh::InFlight { failures, repeat } => (failures, repeat),
+            Refresh::Idle
+            | Refresh::Failed { .. }
+            | Refresh::Unknown { .. }
+            | Refresh::Spent
+            | Refresh::Refused(_) => (0, Repeat::First),
+        };
+        let pause =
+            Duration::from_secs(1 << failures.min(4)).max(wait.unwrap_or_default()).min(LONGEST_PAUSE);
+        self.refresh = Refresh::Failed {
+            at: now,
+            not_before: now.plus(pause),
+            failures: failures.saturating_add(1),
+            repeat,
+        };
+    }
+
+    fn unanswered(&mut self, kept: Option<Arc<Session>>, now: Timestamp, policy: &Policy) {
+        if let Some(kept) = kept {
+            // The answer had come and was kept; only what followed was lost.
+            self.renew(kept);
+            self.refresh = Refresh::Idle;
+            return;
+        }
+        let repeated = matches!(self.refresh, Refresh::InFlight { repeat: Repeat::AfterUnknown, .. });
+        self.refresh = match policy.after_unknown {
+            AfterUnknown::RetryOnce if !repeated => {
+                Refresh::Unknown { not_before: now.plus(PAUSE_AFTER_UNKNOWN) }
+            }
+            AfterUnknown::RetryOnce | AfterUnknown::Login => Refresh::Spent,
+        };
+    }
+}
+
+impl Aftermath {
+    /// The refresh token to revoke.
+    pub fn token_to_revoke(&self) -> Option<&Secret<String>> {
+        self.revoke.as_ref().and_then(|session| session.tokens.refresh.as_ref())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,62 @@
+//! Which generations of a session exist, which a browser has shown to have, and since when.
+//!
+//! A generation is superseded at the moment when the first newer one is acknowledged, not when it is made: until
+//! then the browser cannot have anything better.
+
+use std::time::Duration;
+
+use crate::base::time::Timestamp;
+use crate::session::model::Generation;
+
+/// How a presented generation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Newest, under way, or superseded within the grace.
+    Current,
+    /// Superseded longer than the grace ago.
+    Superseded,
+}
+
+#[derive(Debug)]
+pub(super) struct Generations {
+    acknowledged: Generation,
+    /// When each acknowledged generation of the last minutes first appeared, ascending.
+    appeared: Vec<(Generation, Timestamp)>,
+    /// Everything below was superseded longer than the grace ago.
+    floor: Generation,
+    last_change: Timestamp,
+}
+
+impl Generations {
+    pub(super) fn new(acknowledged: Generation) -> Self {
+        Self { acknowledged, appeared: Vec::new(), floor: 0, last_change: Timestamp::from_millis(0) }
+    }
+
+    pub(super) fn acknowledged(&self) -> Generation {
+        self.acknowledged
+    }
+
+    pub(super) fn last_change(&self) -> Timestamp {
+        self.last_change
+    }
+
+    /// A cookie of `generation` appears at `now`.
+    pub(super) fn present(&mut self, generation: Generation, now: Timestamp, grace: Duration) -> Standing {
+        if generation > self.acknowledged {
+            self.acknowledged = generation;
+            self.appeared.push((generation, now));
+            self.last_change = now;
+        }
+        self.forget(now, grace);
+        // Below the floor, or below the oldest supersession that is remembered as recent.
+        if generation < self.floor { Standing::Superseded } else { Standing::Current }
+    }
+
+    /// Moves the floor up to the newest generation whose appearance superseded the older ones long enough ago.
+    fn forget(&mut self, now: Timestamp, grace: Duration) {
+        let old = self.appeared.iter().take_while(|(_, at)| now.since(*at) >= grace).count();
+        if let Some((generation, _)) = self.appeared.drain(..old).next_back() {
+            self.floor = self.floor.max(generation);
+        }
+    }
+}

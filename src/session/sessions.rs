@@ -1,0 +1,468 @@
+//! The one face of this room: opens cookies, admits sessions, begins and ends them, writes their cookies.
+//!
+//! Holds the clock, the sealer and the registry, and carries out what the record decides: starts flights, revokes
+//! in the background, waits where a request must wait.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use zeroize::Zeroize;
+
+use super::claims;
+use super::codec::{self, Wire};
+use super::cookie::attributes::{Life, set_cookie};
+use super::cookie::chunk::{self, MAX_CHUNKS, TooLong};
+use super::cookie::jar::{Jar, Names};
+use super::cookie::seal::{KeyRefused, OpenError, Purpose, Sealer};
+use super::model::{Identity, NotABearer, Session, SessionId, Tokens, bearer};
+use super::refresh::flight::{self, bounded};
+use super::refresh::record::{
+    Admission, Aftermath, Ask, Attempt, EndCause, Outcome, Policy, Refused, Repeat,
+};
+use super::registry::{Answer, Registry};
+use super::settings::{KeepIdToken, Settings};
+use super::ticket::{Presented, Ticket};
+use crate::base::secret::Secret;
+use crate::base::tasks::Tasks;
+use crate::base::time::{Clock, Timestamp};
+use crate::oidc::Provider;
+use crate::oidc::TokenAnswer;
+use crate::oidc::{RevokeError, TokenKind};
+use crate::oidc::{VerifiedIdToken, access_token_claims};
+use crate::telemetry::audit::{AuditEvent, RevocationResult, SessionTag};
+use crate::telemetry::metrics::{Metrics, RefreshOutcome};
+
+/// How often and with what pauses a revocation is tried again.
+const REVOKE_PAUSES: [Duration; 5] = [
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+    Duration::from_secs(120),
+    Duration::from_secs(600),
+];
+
+/// How often what is over is dropped from the registry.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+
+/// All sessions of this replica.
+#[derive(Debug, Clone)]
+pub struct Sessions {
+    shared: Arc<Shared>,
+}
+
+/// What flights need as well.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) provider: Arc<Provider>,
+    pub(crate) registry: Registry,
+    clock: Arc<dyn Clock>,
+    tasks: Tasks,
+    metrics: Metrics,
+    names: Names,
+    sealer: Sealer,
+}
+
+/// What a request's cookies get.
+#[derive(Debug)]
+pub enum Admitted {
+    /// A session with a good access token.
+    Ticket(Ticket),
+    /// There is no session cookie, or none that opens.
+    Nobody,
+    /// There is an authentic one, and it gets nothing.
+    Refused {
+        /// Why.
+        refused: Refused,
+        /// What was presented.
+        presented: Presented,
+    },
+}
+
+/// A login that passed every check.
+#[derive(Debug)]
+pub struct Login {
+    /// The tokens.
+    pub answer: TokenAnswer,
+    /// The ID token.
+    pub id_token: VerifiedIdToken,
+    /// The login's nonce.
+    pub nonce: String,
+}
+
+/// Why a login could not become a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BeginError {
+    /// The tokens are too long for cookies.
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
+    /// The access token cannot be sent upstream.
+    #[error(transparent)]
+    NotABearer(#[from] NotABearer),
+    /// Sealing failed; does not happen with keys that were checked.
+    #[error("the session could not be sealed")]
+    NotSealed,
+}
+
+thread_local! {
+    /// Joined chunks and the opened bytes of one request.
+    static BUFFERS: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+}
+
+impl Sessions {
+    /// No sessions yet.
+    ///
+    /// # Errors
+    /// Where the key ring cannot be used.
+    pub fn new(
+        settings: Settings,
+        provider: Arc<Provider>,
+        clock: Arc<dyn Clock>,
+        tasks: Tasks,
+        metrics: Metrics,
+    ) -> Result<Self, KeyRefused> {
+        let sealer = Sealer::new(&settings.keys, Purpose::Session, &settings.cookie.name)?;
+        let policy = Policy {
+            grace: settings.grace,
+            idle_timeout: settings.idle_timeout,
+            rollback: settings.rollback,
+            after_unknown: settings.after_unknown,
+        };
+        let registry = Registry::new(policy, settings.capacity);
+        let names = Names::new(&settings.cookie.name);
+        let shared = Shared { settings, provider, registry, clock, tasks, metrics, names, sealer };
+        let sessions = Self { shared: Arc::new(shared) };
+        sessions.sweep_forever();
+        Ok(sessions)
+    }
+
+    fn sweep_forever(&self) {
+        let shared = Arc::downgrade(&self.shared);
+        self.shared.tasks.spawn_endless(async move {
+            loop {
+                tokio::time::sleep(SWEEP_INTERVAL).await;
+                let Some(shared) = shared.upgrade() else { return };
+                shared.registry.sweep(shared.clock.now());
+            }
+        });
+    }
+
+    /// The names of our cookies.
+    pub fn names(&self) -> &Names {
+        &self.shared.names
+    }
+
+    /// What the configuration says about sessions.
+    pub fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    /// How many sessions are remembered.
+    pub fn remembered(&self) -> usize {
+        self.shared.registry.len()
+    }
+
+    /// Judges the session cookie of a request; waits, at most `refresh_wait`, where only a refresh helps.
+    ///
+    /// Cancel safety: dropping the future stops the wait, never the refresh.
+    pub async fn admit(&self, jar: &Jar<'_>, ask: Ask) -> Admitted {
+        let now = self.shared.clock.now();
+        let Some((presented, seen_at, answer)) = self.shared.open_and_present(jar, ask, now) else {
+            return Admitted::Nobody;
+        };
+        match self.shared.act(presented, answer) {
+            Acted::Done(admitted) => admitted,
+            Acted::Wait(settled) => Box::pin(self.wait((presented, seen_at), settled, ask)).await,
+        }
+    }
+
+    async fn wait(
+        &self,
+        cookie: (Presented, Timestamp),
+        mut settled: watch::Receiver<()>,
+        ask: Ask,
+    ) -> Admitted {
+        let deadline = Instant::now() + self.shared.settings.refresh_wait;
+        let presented = cookie.0;
+        let refused = |refused| Admitted::Refused { refused, presented };
+        let again = if ask == Ask::RefreshNow { Ask::Usual } else { ask };
+        // An error of `changed` is the signal: the sender is dropped when the flight is settled.
+        while tokio::time::timeout_at(deadline, settled.changed()).await.is_ok() {
+            let answer = self.shared.registry.present(cookie, None, again, self.shared.clock.now());
+            match self.shared.act(presented, answer) {
+                Acted::Done(admitted) => return admitted,
+                Acted::Wait(next) => settled = next,
+            }
+        }
+        refused(Refused::Unavailable(Duration::from_secs(1)))
+    }
+
+    /// Makes a session of a login and returns its cookies. The session that the browser had before is over
+    /// (std:30).
+    ///
+    /// # Errors
+    /// Where the session cannot be put into cookies; nothing was begun then.
+    pub fn begin(&self, login: Login, jar: &Jar<'_>) -> Result<(Arc<Session>, Vec<HeaderValue>), BeginError> {
+        let now = self.shared.clock.now();
+        let session = Arc::new(self.shared.session_of(login, now)?);
+        let mut cookies = self.shared.seal(&session, now)?.to_vec();
+        cookies.extend(self.shared.surplus(cookies.len(), jar.chunks()));
+        if let Some(previous) = self.shared.open(jar) {
+            let aftermath = self.shared.registry.end(&previous, EndCause::Replaced);
+            self.shared.follow_up(&previous, aftermath);
+        }
+        self.shared.registry.insert(Arc::clone(&session), now);
+        Ok((session, cookies))
+    }
+
+    /// Ends the session of a jar, whatever state its tokens are in. `None` where there is none.
+    pub fn end(&self, jar: &Jar<'_>, cause: EndCause) -> Option<Arc<Session>> {
+        let session = self.shared.open(jar)?;
+        let aftermath = self.shared.registry.end(&session, cause);
+        let ended_now = aftermath.ended.is_some();
+        self.shared.follow_up(&session, aftermath);
+        ended_now.then_some(session)
+    }
+
+    /// The `Set-Cookie` values that a response must carry, decided now from the newest generation (rule 4).
+    pub fn cookies_due(&self, ticket: &Ticket) -> Vec<HeaderValue> {
+        if !ticket.carries_cookie {
+            return Vec::new();
+        }
+        self.newest_cookies(&ticket.presented)
+    }
+
+    /// The same for a request that was refused although its session lives.
+    pub fn newest_cookies(&self, presented: &Presented) -> Vec<HeaderValue> {
+        let shared = &self.shared;
+        let now = shared.clock.now();
+        let seal = |session: &Session| match shared.seal(session, now) {
+            Ok(cookies) => Some(cookies),
+            Err(error) => {
+                tracing::error!(session = %session.sid.log_id(), %error, "the session cookie cannot be written");
+                None
+            }
+        };
+        match shared.registry.cookies_due(presented, now, seal) {
+            None => Vec::new(),
+            Some(cookies) => {
+                let surplus = shared.surplus(cookies.len(), presented.chunks);
+                cookies.iter().cloned().chain(surplus).collect()
+            }
+        }
+    }
+
+    /// Deletes every session cookie that a browser sent: `chunks` of them.
+    pub fn deletion(&self, chunks: usize) -> Vec<HeaderValue> {
+        self.shared.surplus(0, chunks.max(1)).collect()
+    }
+
+    /// Waits until every refresh under way is finished and kept (rule 10).
+    pub async fn finish(&self, limit: Duration) -> bool {
+        self.shared.tasks.finish(limit).await
+    }
+}
+
+enum Acted {
+    Done(Admitted),
+    Wait(watch::Receiver<()>),
+}
+
+impl Shared {
+    /// Opens the jar's session cookie and asks the registry, copying the session only where it is not known.
+    fn open_and_present(
+        &self,
+        jar: &Jar<'_>,
+        ask: Ask,
+        now: Timestamp,
+    ) -> Option<(Presented, Timestamp, Answer)> {
+        self.with_wire(jar, |wire| {
+            let presented = Presented { sid: wire.sid, generation: wire.generation, chunks: jar.chunks() };
+            let cookie = (presented, wire.seen_at);
+            let mut answer = self.registry.present(cookie, None, ask, now);
+            if matches!(answer, Answer::Unknown) {
+                let session = Arc::new(wire.to_session().ok()?);
+                answer = self.registry.present(cookie, Some(session), ask, now);
+            }
+            Some((presented, wire.seen_at, answer))
+        })
+    }
+
+    fn open(&self, jar: &Jar<'_>) -> Option<Arc<Session>> {
+        self.with_wire(jar, |wire| wire.to_session().ok().map(Arc::new))
+    }
+
+    fn with_wire<T>(&self, jar: &Jar<'_>, then: impl FnOnce(&Wire<'_>) -> Option<T>) -> Option<T> {
+        if jar.was_tossed() {
+            self.metrics.cookie_rejected("tossed");
+            return None;
+        }
+        jar.session.first().copied().flatten()?;
+        BUFFERS.with_borrow_mut(|(joined, plain)| {
+            let opened = match chunk::join(&jar.session, joined) {
+                Some(sealed) => self.sealer.open(sealed, plain).map_err(OpenError::label),
+                None => Err("incomplete"),
+            };
+            let result = match opened.and_then(|bytes| codec::decode(bytes).map_err(|_| "unreadable")) {
+                Ok(wire) => then(&wire),
+                Err(label) => {
+                    self.metrics.cookie_rejected(label);
+                    None
+                }
+            };
+            plain.zeroize();
+            result
+        })
+    }
+
+    /// Carries out what the registry decided.
+    fn act(self: &Arc<Self>, presented: Presented, answer: Answer) -> Acted {
+        let Answer::Known { admission, aftermath, settled } = answer else {
+            return Acted::Done(Admitted::Nobody);
+        };
+        if let Some(session) = aftermath.revoke.clone() {
+            self.follow_up(&session, aftermath);
+        }
+        match admission {
+            Admission::Serve(session, attempt) => {
+                if let Some(attempt) = attempt {
+                    self.start(attempt);
+                }
+                Acted::Done(Admitted::Ticket(Ticket { session, presented, carries_cookie: true }))
+            }
+            Admission::Wait(attempt) => {
+                if let Some(attempt) = attempt {
+                    self.start(attempt);
+                }
+                match settled {
+                    Some(settled) => Acted::Wait(settled),
+                    None => Acted::Done(Admitted::Nobody),
+                }
+            }
+            Admission::Refuse(refused) => Acted::Done(Admitted::Refused { refused, presented }),
+        }
+    }
+
+    /// Rule 2: a refresh is a task of its own.
+    fn start(self: &Arc<Self>, attempt: Attempt) {
+        self.tasks.spawn(flight::fly(Arc::clone(self), attempt));
+    }
+
+    /// A flight reports.
+    pub(crate) fn settle(
+        self: &Arc<Self>,
+        from: &Arc<Session>,
+        outcome: Outcome,
+        (label, repeat): (RefreshOutcome, Repeat),
+    ) {
+        self.metrics.refresh(label);
+        if repeat == Repeat::AfterUnknown {
+            self.metrics.refresh(RefreshOutcome::RepeatedAfterUnknown);
+        }
+        let session = SessionTag::of(from.sid.as_bytes());
+        if matches!(label, RefreshOutcome::Rotated | RefreshOutcome::Kept) {
+            tracing::debug!(%session, generation = from.generation + 1, "token refreshed");
+        } else {
+            AuditEvent::RefreshFailed { session, outcome: label }.emit();
+        }
+        let aftermath = self.registry.settle(from, outcome, self.clock.now());
+        self.follow_up(from, aftermath);
+    }
+
+    /// Notes an end and revokes in the background.
+    fn follow_up(self: &Arc<Self>, session: &Arc<Session>, aftermath: Aftermath) {
+        if let Some(cause) = aftermath.ended {
+            self.note_end(session, cause);
+        }
+        let Some(revoke) = aftermath.revoke else { return };
+        if revoke.tokens.refresh.is_none() {
+            return;
+        }
+        let provider = Arc::clone(&self.provider);
+        self.tasks.spawn_endless(async move {
+            let Some(token) = &revoke.tokens.refresh else { return };
+            let session = SessionTag::of(revoke.sid.as_bytes());
+            let tell = |result| AuditEvent::Revocation { session, result }.emit();
+            for pause in REVOKE_PAUSES {
+                // std:155: 503 means that the token still exists.
+                match provider.revoke(token, TokenKind::Refresh).await {
+                    Ok(()) => return tell(RevocationResult::Revoked),
+                    Err(RevokeError::NotOffered) => return tell(RevocationResult::Unsupported),
+                    Err(RevokeError::Refused(_)) => return tell(RevocationResult::Failed),
+                    Err(RevokeError::Retry) => tokio::time::sleep(pause).await,
+                }
+            }
+            tell(RevocationResult::Failed);
+        });
+    }
+
+    fn note_end(&self, session: &Session, cause: EndCause) {
+        self.metrics.session_ended(cause);
+        let tag = SessionTag::of(session.sid.as_bytes());
+        AuditEvent::SessionEnded { session: tag, subject: &session.identity.subject, cause }.emit();
+    }
+
+    fn session_of(&self, login: Login, now: Timestamp) -> Result<Session, NotABearer> {
+        let Login { answer, id_token, nonce } = login;
+        let from_access = access_token_claims(&answer.access_token).unwrap_or_default();
+        Ok(Session {
+            sid: SessionId::new(),
+            generation: 1,
+            login_at: now,
+            refreshed_at: answer.sent_at,
+            seen_at: now,
+            expires_at: bounded(now.plus(self.settings.lifetime), &answer),
+            claims: claims::choose(&self.settings.claims, &[&id_token.claims, &from_access]),
+            identity: Identity {
+                issuer: self.provider.settings().issuer.clone(),
+                subject: id_token.sub,
+                provider_sid: id_token.sid,
+                auth_time: id_token.auth_time,
+                nonce,
+            },
+            tokens: Tokens {
+                bearer: bearer(answer.access_token.expose())?,
+                access_expires_at: answer.access_expires_at,
+                refresh: answer.refresh_token.as_ref().map(Secret::duplicate),
+                id_token: match self.settings.keep_id_token {
+                    KeepIdToken::Drop => None,
+                    KeepIdToken::ForLogoutHint => answer.id_token.as_ref().map(Secret::duplicate),
+                },
+                scope: answer.scope.unwrap_or_default(),
+            },
+        })
+    }
+
+    fn seal(&self, session: &Session, now: Timestamp) -> Result<Arc<[HeaderValue]>, BeginError> {
+        let bytes = codec::encode(session).map_err(|_| BeginError::NotSealed)?;
+        let sealed = self.sealer.seal(bytes).map_err(|_| BeginError::NotSealed)?;
+        let values = chunk::split(&sealed, &self.settings.cookie.name, session.generation)?;
+        let life = Life::For(session.expires_at.since(now));
+        let cookies = values.iter().enumerate().map(|(index, value)| {
+            set_cookie(&self.names.chunk(index), value, life, &self.settings.cookie)
+                .ok_or(BeginError::NotSealed)
+        });
+        cookies.collect::<Result<Vec<_>, _>>().map(Arc::from)
+    }
+
+    /// Deletions of the chunks that a shorter set leaves over (std:90).
+    fn surplus(&self, count: usize, presented: usize) -> impl Iterator<Item = HeaderValue> {
+        (count..presented.min(MAX_CHUNKS))
+            .filter_map(|index| set_cookie(&self.names.chunk(index), "", Life::Delete, &self.settings.cookie))
+    }
+}
+
+impl OpenError {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::UnknownVersion => "unknown_version",
+            Self::UnknownKey => "unknown_key",
+            Self::Forged => "forged",
+        }
+    }
+}
