@@ -7,6 +7,8 @@
 
 pub mod algorithm;
 pub mod claims;
+#[cfg(test)]
+pub(crate) mod forge;
 pub mod header;
 pub mod json;
 pub mod key;

@@ -15,6 +15,8 @@ mod link;
 mod oauth_error;
 mod provider;
 mod revoke;
+#[cfg(test)]
+mod script;
 pub mod settings;
 mod shelf;
 mod token;

@@ -1,4 +1,4 @@
-//! HTTP to the provider: one request, one connection, one answer or a told reason.
+//! HTTP to the provider: one request, one connection, one answer or a reason.
 //!
 //! Every request travels on a connection of its own and is driven wholly by the future that asked, on whatever
 //! runtime polls it. Nothing is pooled: a pooled connection that the server closed a moment ago cannot tell

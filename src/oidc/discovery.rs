@@ -1,5 +1,6 @@
-//! The provider's metadata: fetched, checked, and nothing used of a document that is not the issuer's.
+//! The provider's metadata, fetched and checked.
 //!
+//! Nothing is used of a document that is not the issuer's.
 //! OIDC Discovery §4, RFC 8414 §3.3, RFC 9207 §3. Endpoints come from here and nowhere else (std:3).
 
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! What every request to the provider needs: our settings there, the network, the clock.
+//! What every request to the provider needs: settings, network, clock.
 //!
 //! Adds nothing to a request and reads nothing from an answer but what is common to all of them.
 

@@ -204,7 +204,7 @@ impl Provider {
 
     /// Whether the keys at hand made the signature.
     fn check(&self, judged: &Judged<'_>, keys: &Keys) -> Result<(), IdTokenError> {
-        let current = keys.copy.as_ref().filter(|(_, at)| !waited(self.link.now(), *at, KEYS_END));
+        let current = keys.copy.as_ref().filter(|(_, at)| self.link.now().since(*at) < KEYS_END);
         let (keys, _) = current.ok_or(IdTokenError::KeysUnavailable)?;
         Ok(verify::with_keys(judged.token(), keys)?)
     }

@@ -1,4 +1,4 @@
-//! The last good copy of a document that the provider publishes, renewed by one attempt at a time.
+//! The last good copy of a document, renewed by one attempt at a time.
 //!
 //! States: nothing yet → held → held, last renewal failed → held … A copy is never dropped for a failure (std:8,
 //! std:151). When to renew, and how long a copy is good, is its owner's decision. An attempt is a task of its own: a
