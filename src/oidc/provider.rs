@@ -28,7 +28,7 @@ use crate::jwt::{KeySet, Rejection, verify};
 type MetadataShelf = Shelf<Metadata, DiscoveryError>;
 type Keys = View<KeySet, JwksError>;
 
-/// One OpenID provider and our client there.
+/// One OpenID provider and our client there. Its async functions are to be called on a tokio runtime, any one.
 #[derive(Debug)]
 pub struct Provider {
     link: Arc<Link>,
@@ -271,8 +271,13 @@ async fn metadata(link: &Arc<Link>, shelf: &Arc<MetadataShelf>) -> Result<Arc<Me
     let own = Arc::clone(link);
     let work = async move {
         let outcome = discovery::fetch(&own).await;
-        if let Err(error) = &outcome {
-            tracing::warn!(why = error.label(), error = chain(error), "provider's metadata not fetched");
+        match &outcome {
+            Ok(found) if found.supports_pkce => {}
+            // Sent all the same; `state` and `nonce` are checked in any case (std:6).
+            Ok(_) => tracing::warn!("provider does not announce PKCE by S256"),
+            Err(error) => {
+                tracing::warn!(why = error.label(), error = chain(error), "provider's metadata not fetched");
+            }
         }
         outcome
     };

@@ -1,5 +1,6 @@
 //! Against a server that does one thing per connection.
 
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -197,9 +198,8 @@ async fn a_peer_that_cannot_speak_tls_received_nothing() {
     }
 }
 
-#[tokio::test]
-async fn a_certificate_that_nobody_vouches_for_ends_the_call_before_the_request() {
-    // std:4
+/// A TLS server for `localhost`, and a client that trusts it.
+async fn tls_pair() -> (TcpListener, Arc<rustls::ServerConfig>, NetworkClient) {
     tls::install_provider();
     let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let directory = tempfile::tempdir().unwrap();
@@ -208,42 +208,84 @@ async fn a_certificate_that_nobody_vouches_for_ends_the_call_before_the_request(
     std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
     let config = tls::server_config(&cert, &key).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let server = Tasks::new(Handle::current()).spawn_endless(async move {
-        let mut outcomes = Vec::new();
-        for _ in 0..2 {
-            let (mut tcp, _) = listener.accept().await.unwrap();
-            outcomes.push(handshake(&mut tcp, Arc::clone(&config)).await);
-        }
-        outcomes
-    });
-    let request =
-        |host: &str| Request::builder().uri(format!("https://{host}:{port}/")).body(Bytes::new()).unwrap();
-    let trusting = NetworkClient::new(&tls::client_config(Some(&cert)).unwrap());
-    for (client, host) in [(client(), "localhost"), (trusting, "127.0.0.1")] {
-        let error = client.send(request(host), limits()).await.unwrap_err();
-        assert!(matches!(error, TransportError::NotSent { why: NotSent::Connect, .. }), "{error:?}");
-    }
-    assert_eq!(server.await.unwrap(), [false, false]);
+    (listener, config, NetworkClient::new(&tls::client_config(Some(&cert)).unwrap()))
 }
 
-/// Whether the client went through with the handshake.
-async fn handshake(tcp: &mut TcpStream, config: Arc<rustls::ServerConfig>) -> bool {
+fn secure_request(host: &str, listener: &TcpListener) -> Request<Bytes> {
+    let port = listener.local_addr().unwrap().port();
+    Request::builder().uri(format!("https://{host}:{port}/")).body(Bytes::new()).unwrap()
+}
+
+/// How a TLS server ends a body that has no announced length.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    Notified,
+    CutOff,
+}
+
+/// Serves one connection; `None` where the client did not go through with the handshake.
+async fn serve_tls(mut tcp: TcpStream, config: Arc<rustls::ServerConfig>, end: End) -> Option<Vec<u8>> {
     let mut server = rustls::ServerConnection::new(config).unwrap();
-    while server.is_handshaking() {
-        let mut out = Vec::new();
-        while server.wants_write() {
-            server.write_tls(&mut out).unwrap();
-        }
-        tcp.write_all(&out).await.unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"\r\n\r\n") {
+        flush(&mut server, &mut tcp).await;
         let mut chunk = [0; 4096];
-        let Ok(read @ 1..) = tcp.read(&mut chunk).await else { return false };
+        let Ok(read @ 1..) = tcp.read(&mut chunk).await else { return None };
         server.read_tls(&mut &chunk[..read]).unwrap();
-        if server.process_new_packets().is_err() {
-            return false;
+        let state = server.process_new_packets().ok()?;
+        let mut plain = vec![0; state.plaintext_bytes_to_read()];
+        server.reader().read_exact(&mut plain).unwrap();
+        seen.extend(plain);
+    }
+    server.writer().write_all(b"HTTP/1.1 200 OK\r\n\r\nhi").unwrap();
+    if end == End::Notified {
+        server.send_close_notify();
+    }
+    flush(&mut server, &mut tcp).await;
+    Some(seen)
+}
+
+async fn flush(server: &mut rustls::ServerConnection, tcp: &mut TcpStream) {
+    let mut out = Vec::new();
+    while server.wants_write() {
+        server.write_tls(&mut out).unwrap();
+    }
+    tcp.write_all(&out).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for_ends_the_call_before_the_request() {
+    // std:4: unknown authority, then another name than the certificate's.
+    let (listener, config, trusting) = tls_pair().await;
+    for (client, host) in [(client(), "localhost"), (trusting, "127.0.0.1")] {
+        let serving = async {
+            let (tcp, _) = listener.accept().await.unwrap();
+            serve_tls(tcp, Arc::clone(&config), End::Notified).await
+        };
+        let asking = client.send(secure_request(host, &listener), limits());
+        let (seen, outcome) = tokio::join!(serving, asking);
+        assert!(matches!(outcome, Err(TransportError::NotSent { why: NotSent::Connect, .. })), "{outcome:?}");
+        assert_eq!(seen, None);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_cut_off_under_tls_is_no_answer() {
+    let (listener, config, client) = tls_pair().await;
+    for end in [End::Notified, End::CutOff] {
+        let serving = async {
+            let (tcp, _) = listener.accept().await.unwrap();
+            serve_tls(tcp, Arc::clone(&config), end).await
+        };
+        let asking = client.send(secure_request("localhost", &listener), limits());
+        let (seen, outcome) = tokio::join!(serving, asking);
+        assert!(seen.unwrap().starts_with(b"GET / HTTP/1.1\r\n"));
+        match (end, outcome) {
+            (End::Notified, Ok(answer)) => assert_eq!(answer.body(), "hi"),
+            (End::CutOff, Err(TransportError::NoAnswer { why: NoAnswer::Broken, .. })) => {}
+            (_, other) => panic!("{other:?}"),
         }
     }
-    true
 }
 
 #[tokio::test]
