@@ -1,0 +1,132 @@
+//! Tests of the table.
+
+use super::*;
+use crate::gate::route::path::judge;
+use crate::gate::settings::{Auth, RefreshOn, UpstreamId};
+
+fn route(host: Option<&str>, path: &str, methods: &[Method]) -> Arc<Route> {
+    let pattern = match path.strip_suffix("/*") {
+        Some(below) => PathPattern::Below(below.to_owned()),
+        None => PathPattern::Exact(path.to_owned()),
+    };
+    Arc::new(Route {
+        name: format!("{}{path}{}", host.unwrap_or_default(), methods.len()),
+        host: host.map(str::to_owned),
+        path: pattern,
+        methods: methods.to_vec(),
+        upstream: UpstreamId(0),
+        auth: Auth::None,
+        refresh: RefreshOn::Requests,
+        set_headers: Vec::new(),
+    })
+}
+
+fn found(table: &Table, host: Option<&str>, path: &str, method: Method) -> String {
+    match table.find(host, judge(path.as_bytes()).unwrap().path, &method) {
+        Match::Route(route) => route.name.clone(),
+        Match::Endpoint(endpoint) => format!("{endpoint:?}"),
+        Match::MethodNotAllowed(methods) => format!("{methods:?}"),
+        Match::Nothing => "nothing".to_owned(),
+    }
+}
+
+fn table() -> Table {
+    let routes = vec![
+        route(None, "/*", &[]),
+        route(None, "/api/*", &[Method::GET]),
+        route(None, "/api/*", &[Method::POST]),
+        route(None, "/api/open", &[]),
+        route(None, "/api/deep/er/*", &[]),
+        route(Some("Other.example"), "/api/*", &[]),
+        route(None, "/oauth2x/*", &[]),
+    ];
+    Table::new("/oauth2", routes).unwrap()
+}
+
+#[test]
+fn the_longest_pattern_decides_and_exact_beats_below() {
+    let table = table();
+    for (path, expected) in [
+        ("/", "/*0"),
+        ("/x/y", "/*0"),
+        ("/api", "/api/*1"),
+        ("/api/", "/api/*1"),
+        ("/api/x", "/api/*1"),
+        ("/apix", "/*0"),
+        ("/API/x", "/*0"),
+        ("/api/open", "/api/open0"),
+        ("/api/open/x", "/api/*1"),
+        ("/api/deep/er/x", "/api/deep/er/*0"),
+        ("/api/deep/err", "/api/*1"),
+        ("/oauth2x", "/oauth2x/*0"),
+    ] {
+        assert_eq!(found(&table, None, path, Method::GET), expected, "{path}");
+    }
+}
+
+#[test]
+fn a_method_never_falls_through_to_a_shorter_pattern() {
+    let table = table();
+    assert_eq!(found(&table, None, "/api/x", Method::POST), "/api/*1");
+    assert_eq!(found(&table, None, "/api/x", Method::DELETE), "[GET, POST]");
+    assert_eq!(found(&table, None, "/api/x", Method::HEAD), "/api/*1");
+    assert_eq!(found(&table, None, "/x", Method::DELETE), "/*0");
+}
+
+#[test]
+fn routes_of_the_host_come_first() {
+    let table = table();
+    assert_eq!(found(&table, Some("other.example"), "/api/x", Method::DELETE), "Other.example/api/*0");
+    assert_eq!(found(&table, Some("other.example"), "/x", Method::GET), "/*0");
+    assert_eq!(found(&table, Some("third.example"), "/api/x", Method::GET), "/api/*1");
+}
+
+#[test]
+fn endpoints_always_win_and_nothing_else_lives_under_the_base_path() {
+    let table = table();
+    for (method, path, expected) in [
+        (Method::GET, "/oauth2/login", "Login"),
+        (Method::GET, "/oauth2/start", "Login"),
+        (Method::GET, "/oauth2/callback", "Callback"),
+        (Method::POST, "/oauth2/logout", "Logout"),
+        (Method::POST, "/oauth2/sign_out", "Logout"),
+        (Method::GET, "/oauth2/logout", "[POST]"),
+        (Method::HEAD, "/oauth2/login", "[GET]"),
+        (Method::GET, "/oauth2/logout/callback", "LoggedOut"),
+        (Method::GET, "/oauth2/session", "Session"),
+        (Method::POST, "/oauth2/session/refresh", "SessionRefresh"),
+        (Method::GET, "/oauth2/userinfo", "UserInfo"),
+        (Method::GET, "/oauth2", "nothing"),
+        (Method::GET, "/oauth2/", "nothing"),
+        (Method::GET, "/oauth2/login/x", "nothing"),
+    ] {
+        assert_eq!(found(&table, None, path, method), expected, "{path}");
+    }
+}
+
+#[test]
+fn what_nothing_serves_is_nothing() {
+    // std:124
+    let table = Table::new("/oauth2", vec![route(None, "/api/*", &[])]).unwrap();
+    assert_eq!(found(&table, None, "/", Method::GET), "nothing");
+    assert_eq!(found(&table, None, "/apix", Method::GET), "nothing");
+}
+
+#[test]
+fn conflicts_are_errors() {
+    let conflict = |a, b| Table::new("/oauth2", vec![a, b]).err();
+    let expected = Some(TableError::Conflict { first: 0, second: 1 });
+    assert_eq!(conflict(route(None, "/a", &[]), route(None, "/a", &[])), expected);
+    assert_eq!(
+        conflict(route(None, "/a", &[Method::GET, Method::PUT]), route(None, "/a", &[Method::PUT])),
+        expected
+    );
+    assert_eq!(conflict(route(Some("A.b"), "/a", &[]), route(Some("a.B"), "/a", &[])), expected);
+    assert_eq!(conflict(route(None, "/a", &[]), route(None, "/a", &[Method::GET])), None);
+    assert_eq!(conflict(route(None, "/a", &[]), route(None, "/a/*", &[])), None);
+    assert_eq!(conflict(route(None, "/a", &[]), route(Some("h"), "/a", &[])), None);
+    assert_eq!(
+        Table::new("/oauth2", vec![route(None, "/oauth2/x", &[])]).err(),
+        Some(TableError::UnderBasePath(0))
+    );
+}
