@@ -52,6 +52,8 @@ pub enum Denial {
     UpstreamUnreachable,
     /// The upstream did not answer in time.
     UpstreamTimeout,
+    /// The request went through this gateway before (std:112).
+    Loop,
     /// The gateway is shutting down or has no seat left.
     Overloaded,
 }
@@ -121,6 +123,7 @@ impl Denial {
             Self::OriginNotAllowed => (StatusCode::FORBIDDEN, "origin_not_allowed", Keep, Nothing),
             Self::UpstreamUnreachable => (StatusCode::BAD_GATEWAY, "upstream_unreachable", Keep, Retry),
             Self::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", Keep, Retry),
+            Self::Loop => (StatusCode::LOOP_DETECTED, "loop", Keep, Nothing),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", Keep, Retry),
         };
         Effects { status, label, cookie, remedy }
