@@ -1,3 +1,162 @@
-//! All of pingora.
+//! All of pingora: listeners, the way of a request to its upstream and back, the drain.
+//!
+//! The edge decides nothing: it reads heads, asks the gate, and applies the verdict. It owns its accept loops and
+//! runtimes, one of each per core, and drives pingora's `HttpProxy` per request. That buys deadlines and sizes for
+//! every head, an exact drain, little memory per idle connection, and a whole gateway inside a test on port 0.
+//!
+//! ```text
+//! listener ─▶ worker ─▶ http1 | http2 ─▶ proxy ─▶ upstream
+//!             accept    head_reader      request_edit, response_edit
+//!                       head_scan        respond, access
+//! ```
 
+mod access;
+pub mod admin;
+mod conn;
+mod doors;
+mod head_reader;
+mod head_scan;
+mod http1;
+mod http2;
+mod listener;
+pub mod live;
+pub mod metrics;
+mod proxy;
+pub mod readiness;
+mod request_edit;
+mod respond;
+mod response_edit;
 pub mod settings;
+pub mod upstream;
+mod worker;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use self::doors::Doors;
+use self::live::{Live, Slot};
+use self::settings::{Drain, Settings};
+use self::worker::Worker;
+
+/// A running edge: its listeners and the threads that serve them. Dropping it cuts every connection.
+#[derive(Debug)]
+pub struct Edge {
+    addresses: Vec<SocketAddr>,
+    doors: Arc<Doors>,
+    slots: Vec<Arc<Slot>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Why the edge could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    /// An address could not be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Certificate or key of a listener are not usable.
+    #[error("cannot serve TLS on {address}")]
+    Tls {
+        /// The address.
+        address: SocketAddr,
+        /// What is wrong.
+        #[source]
+        source: crate::base::tls::TlsError,
+    },
+    /// A runtime or thread could not be made.
+    #[error("cannot start a worker")]
+    Worker(#[source] std::io::Error),
+}
+
+/// How a drain went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainReport {
+    /// Connections that were cut when the limit was reached.
+    pub cut: usize,
+}
+
+impl Edge {
+    /// Binds every listener and starts serving.
+    ///
+    /// # Errors
+    /// Where an address is taken, a certificate not usable or a thread not to be had.
+    pub fn start(settings: &Settings, live: &Arc<Live>) -> Result<Self, EdgeError> {
+        let workers = settings.workers.max(1);
+        let mut listeners = Vec::new();
+        for listener in &settings.listeners {
+            listeners.push(listener::bind(listener, workers)?);
+        }
+        let addresses = listeners.iter().map(|bound| bound.address).collect();
+        let doors = Arc::new(Doors::new(settings.limits.connections, live.metrics.connections()));
+        // Names this process to itself: a request that carries it has been here (std:112).
+        let pseudonym = format!("bearward-{}", hex(crate::base::secret::random::<4>()));
+        let mut edge = Self { addresses, doors, slots: Vec::new(), threads: Vec::new() };
+        for number in 0..workers {
+            let slot = Arc::new(Slot::new(Arc::clone(live)));
+            edge.slots.push(Arc::clone(&slot));
+            let worker = Worker::new(settings, slot, &edge.doors, &pseudonym);
+            let sockets = listeners.iter_mut().filter_map(|bound| bound.take()).collect();
+            edge.threads.push(worker.spawn(number, sockets).map_err(EdgeError::Worker)?);
+        }
+        Ok(edge)
+    }
+
+    /// Where it listens, in the order of the settings.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.addresses.clone()
+    }
+
+    /// Serves every further request by `live`; requests under way keep what they began with.
+    pub fn replace(&self, live: &Arc<Live>) {
+        for slot in &self.slots {
+            slot.replace(Arc::clone(live));
+        }
+    }
+
+    /// Stops accepting after `drain.accept`, lets what is under way finish until `drain.limit`, cuts the rest and
+    /// stops every thread. Returns at once when nothing is left.
+    pub async fn drain(mut self, drain: &Drain) -> DrainReport {
+        tokio::time::sleep(drain.accept).await;
+        self.doors.close();
+        let emptied = tokio::time::timeout(drain.limit, self.doors.emptied()).await;
+        let cut = if emptied.is_ok() { 0 } else { self.doors.open() };
+        self.doors.cut();
+        if cut > 0 {
+            // What was cut has its tasks' destructors to run; a second is far more than they need.
+            drop(tokio::time::timeout(Duration::from_secs(1), self.doors.emptied()).await);
+        }
+        self.doors.leave();
+        let threads = std::mem::take(&mut self.threads);
+        let joined = tokio::task::spawn_blocking(move || threads.into_iter().for_each(join));
+        drop(joined.await);
+        DrainReport { cut }
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.doors.close();
+        self.doors.cut();
+        self.doors.leave();
+    }
+}
+
+fn join(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("a worker thread panicked");
+    }
+}
+
+fn hex(bytes: [u8; 4]) -> String {
+    format!("{:08x}", u32::from_be_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! Health and metrics, on an address of their own that is never public.
+//!
+//! It runs beside the workers, so that it answers while they are busy or draining.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::registry::Registry;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+use super::EdgeError;
+use super::readiness::Readiness;
+
+/// The running admin listener. Dropping it closes it.
+#[derive(Debug)]
+pub struct Admin {
+    address: SocketAddr,
+    task: AbortHandle,
+}
+
+impl Admin {
+    /// Listens on `address`, served by `runtime`.
+    ///
+    /// # Errors
+    /// Where the address is taken.
+    pub fn start(
+        address: SocketAddr,
+        runtime: &Handle,
+        readiness: Arc<Readiness>,
+        registry: Arc<Registry>,
+    ) -> Result<Self, EdgeError> {
+        let fail = |source| EdgeError::Listen { address, source };
+        let socket = std::net::TcpListener::bind(address).map_err(fail)?;
+        socket.set_nonblocking(true).map_err(fail)?;
+        let address = socket.local_addr().map_err(fail)?;
+        let listener = {
+            let _inside = runtime.enter();
+            TcpListener::from_std(socket).map_err(fail)?
+        };
+        let task = accept(listener, Served { readiness, registry });
+        #[expect(clippy::disallowed_methods, reason = "the edge's own loops spawn")]
+        let task = runtime.spawn(task).abort_handle();
+        Ok(Self { address, task })
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+#[derive(Clone)]
+struct Served {
+    readiness: Arc<Readiness>,
+    registry: Arc<Registry>,
+}
+
+async fn accept(listener: TcpListener, served: Served) {
+    loop {
+        match listener.accept().await {
+            Ok((tcp, _)) => super::worker::spawn(serve(tcp, served.clone())),
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+async fn serve(tcp: TcpStream, served: Served) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let response = served.answer(request.method(), request.uri().path());
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(5)).max_buf_size(16 * 1024);
+    // A probe that breaks off tells nobody anything.
+    drop(server.serve_connection(TokioIo::new(tcp), service).await);
+}
+
+impl Served {
+    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        if method != Method::GET && method != Method::HEAD {
+            return response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "");
+        }
+        match path {
+            "/healthz" => response(StatusCode::OK, TEXT, "ok\n"),
+            "/readyz" => self.ready(),
+            "/metrics" => self.metrics(),
+            _ => response(StatusCode::NOT_FOUND, TEXT, ""),
+        }
+    }
+
+    fn ready(&self) -> Response<Full<Bytes>> {
+        let reasons = self.readiness.reasons();
+        let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let body = serde_json::json!({ "ready": reasons.is_empty(), "reasons": reasons });
+        response(status, "application/json", body.to_string())
+    }
+
+    fn metrics(&self) -> Response<Full<Bytes>> {
+        let mut text = String::new();
+        match prometheus_client::encoding::text::encode(&mut text, &self.registry) {
+            Ok(()) => {
+                response(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text)
+            }
+            Err(_) => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, ""),
+        }
+    }
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+fn response(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    async fn get(admin: &Admin, path: &str) -> String {
+        let mut tcp = TcpStream::connect(admin.address()).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        tcp.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn readiness_tells_its_reasons_and_health_does_not_depend_on_it() {
+        let readiness = Arc::new(Readiness::new());
+        let mut registry = Registry::default();
+        drop(super::super::metrics::Metrics::register(&mut registry));
+        let address = "127.0.0.1:0".parse().unwrap();
+        let admin =
+            Admin::start(address, &Handle::current(), Arc::clone(&readiness), Arc::new(registry)).unwrap();
+        assert!(get(&admin, "/readyz").await.starts_with("HTTP/1.1 200"));
+        readiness.set("provider", "discovery failed");
+        let unready = get(&admin, "/readyz").await;
+        assert!(unready.starts_with("HTTP/1.1 503"));
+        assert!(
+            unready.ends_with(r#"{"ready":false,"reasons":{"provider":"discovery failed"}}"#),
+            "{unready}"
+        );
+        assert!(get(&admin, "/healthz").await.starts_with("HTTP/1.1 200"));
+        readiness.clear("provider");
+        assert!(get(&admin, "/readyz").await.starts_with("HTTP/1.1 200"));
+        readiness.set_draining();
+        assert!(get(&admin, "/readyz").await.contains("draining"));
+        let metrics = get(&admin, "/metrics").await;
+        assert!(metrics.contains("http_connections 0") && metrics.ends_with("# EOF\n"), "{metrics}");
+        assert!(get(&admin, "/").await.starts_with("HTTP/1.1 404"));
+    }
+}

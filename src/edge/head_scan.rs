@@ -1,0 +1,385 @@
+//! Finds the end of an HTTP/1 request head and refuses what pingora's parser would let through.
+//!
+//! Pure and incremental: fed with what has arrived, each byte is looked at once. It is stricter than the parser
+//! behind it, never looser, so two parsers cannot disagree to a client's advantage. What it does not check (field
+//! names, values, chunked framing) pingora does.
+//!
+//! RFC 9112 §2.2 (bare LF, leading empty lines), §3.2 (Host), §5.2 (obs-fold), §6.1 and §6.3 (framing).
+
+use std::ops::Range;
+
+use http::StatusCode;
+
+use super::settings::Limits;
+
+/// How far a head is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// More bytes must come.
+    Partial,
+    /// The head is complete.
+    Complete(Head),
+    /// The client speaks HTTP/2 without TLS (RFC 9113 §3.3).
+    Preface,
+}
+
+/// What is known of a complete head.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    /// Scheme and authority of an absolute-form target, which must go before the head is handed on.
+    pub(super) absolute: Option<Range<usize>>,
+    /// What goes in their place: an absolute-form target may lack even the slash.
+    pub(super) slash: &'static str,
+}
+
+/// Why a head is refused before anyone parsed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Not HTTP, or HTTP that can be read in two ways.
+    Bad(&'static str),
+    /// Too many bytes or fields.
+    TooLarge,
+    /// The target is too long.
+    UriTooLong,
+    /// `CONNECT`: there is nothing that we tunnel.
+    Connect,
+    /// It did not arrive in time.
+    Slow,
+    /// No connection is free.
+    Full,
+}
+
+impl Fault {
+    /// The status of the answer.
+    pub(super) const fn status(self) -> StatusCode {
+        match self {
+            Self::Bad(_) => StatusCode::BAD_REQUEST,
+            Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Full => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The reason code, the same as that of the denial where there is one.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Bad(_) => "bad_request",
+            Self::TooLarge => "head_too_large",
+            Self::UriTooLong => "uri_too_long",
+            Self::Connect => "method_not_allowed",
+            Self::Slow => "head_timeout",
+            Self::Full => "overloaded",
+        }
+    }
+}
+
+/// The state of a scan.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    /// Where the line begins that is being read.
+    line: usize,
+    /// Everything before this was looked at.
+    looked: usize,
+    fields: usize,
+    request: Option<RequestLine>,
+    host: Option<Range<usize>>,
+    content_length: Seen,
+    transfer_encoding: Seen,
+}
+
+#[derive(Debug, Clone)]
+struct RequestLine {
+    target: Range<usize>,
+    version: Version,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    Http10,
+    Http11,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    #[default]
+    No,
+    Yes,
+}
+
+impl Scan {
+    /// Looks at what arrived since the last call. `bytes` is the whole of it each time.
+    ///
+    /// # Errors
+    /// Where the head must be refused; the connection is of no further use then.
+    pub(super) fn advance(&mut self, bytes: &[u8], limits: &Limits) -> Result<Progress, Fault> {
+        while let Some(found) = bytes.get(self.looked..).and_then(|rest| memchr::memchr(b'\n', rest)) {
+            let end = self.looked + found;
+            // Before anything else: a head that arrives in one piece must not slip past its limit.
+            if end >= limits.head_bytes {
+                return Err(self.too_large(end, limits));
+            }
+            let start = self.line;
+            self.looked = end + 1;
+            self.line = end + 1;
+            let line = bytes.get(start..end).unwrap_or_default();
+            // RFC 9112 §2.2 lets a recipient take a bare LF for a line end; servers differ in whether they do.
+            let line = line.strip_suffix(b"\r").ok_or(Fault::Bad("a line ends without CR"))?;
+            match self.request.clone() {
+                // RFC 9112 §2.2: empty lines before a request line are ignored.
+                None if line.is_empty() => {}
+                // RFC 9113 §3.4: the first line of the preface.
+                None if line == b"PRI * HTTP/2.0" => return Ok(Progress::Preface),
+                None => self.request = Some(request_line(line, start, limits)?),
+                Some(request) if line.is_empty() => return self.finish(&request, bytes),
+                Some(_) => self.field(line, start, limits)?,
+            }
+        }
+        self.looked = bytes.len();
+        if bytes.len() > limits.head_bytes {
+            return Err(self.too_large(bytes.len(), limits));
+        }
+        if self.request.is_none() && bytes.len() > longest_request_line(limits) {
+            return Err(Fault::UriTooLong);
+        }
+        Ok(Progress::Partial)
+    }
+
+    fn field(&mut self, line: &[u8], at: usize, limits: &Limits) -> Result<(), Fault> {
+        self.fields += 1;
+        if self.fields > limits.header_count {
+            return Err(Fault::TooLarge);
+        }
+        match line.first() {
+            // RFC 9112 §5.2: obs-fold. std:115
+            Some(b' ' | b'\t') => return Err(Fault::Bad("a folded line")),
+            Some(b'h' | b'H') if value(line, b"host:").is_some() => {
+                let value = at + b"host:".len()..at + line.len();
+                if self.host.replace(value).is_some() {
+                    return Err(Fault::Bad("two Host fields")); // std:116
+                }
+            }
+            Some(b'c' | b'C') => {
+                // Equal ones would be forwarded as they are; a server that joins them reads another length. std:114
+                if let Some(length) = value(line, b"content-length:")
+                    && (self.content_length.again() || length.contains(&b','))
+                {
+                    return Err(Fault::Bad("two Content-Length values"));
+                }
+            }
+            Some(b't' | b'T') => {
+                if let Some(coding) = value(line, b"transfer-encoding:")
+                    && (self.transfer_encoding.again() || !coding.eq_ignore_ascii_case(b"chunked"))
+                {
+                    return Err(Fault::Bad("a transfer coding other than one chunked")); // std:113
+                }
+            }
+            Some(_) | None => {}
+        }
+        Ok(())
+    }
+
+    fn finish(&self, request: &RequestLine, bytes: &[u8]) -> Result<Progress, Fault> {
+        // RFC 9112 §6.1: a request with both is an attempt at smuggling until proven otherwise. std:113
+        if self.content_length == Seen::Yes && self.transfer_encoding == Seen::Yes {
+            return Err(Fault::Bad("Content-Length and Transfer-Encoding"));
+        }
+        let host = self.host.clone().map(|range| bytes.get(range).unwrap_or_default().trim_ascii());
+        // RFC 9112 §3.2. std:116
+        if request.version == Version::Http11 && host.is_none() {
+            return Err(Fault::Bad("no Host"));
+        }
+        let target = bytes.get(request.target.clone()).unwrap_or_default();
+        if target.first() == Some(&b'/') || target == b"*" {
+            return Ok(Progress::Complete(Head { absolute: None, slash: "" }));
+        }
+        let (authority, start) = authority(target).ok_or(Fault::Bad("the target is not a path"))?;
+        // RFC 9112 §3.2.2: the authority would replace Host. Two that differ are two opinions of where it goes.
+        if !host.is_some_and(|host| host.eq_ignore_ascii_case(authority)) {
+            return Err(Fault::Bad("the target's authority is not Host"));
+        }
+        let end = start + authority.len();
+        let slash = match target.get(end) {
+            Some(b'/') => "",
+            None => "/",
+            Some(_) => return Err(Fault::Bad("the target has no path")),
+        };
+        let cut = request.target.start..request.target.start + end;
+        Ok(Progress::Complete(Head { absolute: Some(cut), slash }))
+    }
+
+    fn too_large(&self, length: usize, limits: &Limits) -> Fault {
+        let in_target = self.request.is_none() && length > longest_request_line(limits);
+        if in_target { Fault::UriTooLong } else { Fault::TooLarge }
+    }
+}
+
+impl Seen {
+    fn again(&mut self) -> bool {
+        std::mem::replace(self, Self::Yes) == Self::Yes
+    }
+}
+
+/// The target, a method of any length in use, two blanks and the version.
+const fn longest_request_line(limits: &Limits) -> usize {
+    limits.uri_bytes.saturating_add(64)
+}
+
+fn request_line(line: &[u8], at: usize, limits: &Limits) -> Result<RequestLine, Fault> {
+    let not_http = Fault::Bad("not a request line");
+    let mut parts = line.splitn(3, |&byte| byte == b' ');
+    let (Some(method), Some(target), Some(version)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(not_http);
+    };
+    let version = match version {
+        b"HTTP/1.1" => Version::Http11,
+        b"HTTP/1.0" => Version::Http10,
+        _ => return Err(not_http),
+    };
+    if method == b"CONNECT" {
+        return Err(Fault::Connect); // std:120
+    }
+    if method.is_empty()
+        || method.len() > 32
+        || !method.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'-')
+    {
+        return Err(not_http);
+    }
+    if target.len() > limits.uri_bytes {
+        return Err(Fault::UriTooLong);
+    }
+    // The parser behind would cut a fragment and escape a blank: other bytes than were judged would go on. std:122
+    if target.is_empty() || !target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#') {
+        return Err(Fault::Bad("the target holds a character that must be encoded"));
+    }
+    let start = at + method.len() + 1;
+    Ok(RequestLine { target: start..start + target.len(), version })
+}
+
+/// The value of a field line, where `name` (lower case, with its colon) is the field's name.
+fn value<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (found, value) = line.split_at_checked(name.len())?;
+    found.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
+}
+
+/// The authority of an absolute-form target, and where it begins.
+fn authority(target: &[u8]) -> Option<(&[u8], usize)> {
+    let start = memchr::memmem::find(target, b"://")? + 3;
+    let scheme = target.get(..start - 3)?;
+    if !scheme.eq_ignore_ascii_case(b"http") && !scheme.eq_ignore_ascii_case(b"https") {
+        return None;
+    }
+    let rest = target.get(start..)?;
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+    Some((rest.get(..end)?, start))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits {
+            head_bytes: 400,
+            header_count: 4,
+            uri_bytes: 100,
+            head_timeout: Duration::from_secs(1),
+            idle_timeout: Duration::from_secs(1),
+            handshake_timeout: Duration::from_secs(1),
+            connections: 1,
+        }
+    }
+
+    fn scan(head: &str) -> Result<Progress, Fault> {
+        let whole = Scan::default().advance(head.as_bytes(), &limits());
+        // However it is cut, the answer is the same.
+        let mut scan = Scan::default();
+        let mut pieces = Ok(Progress::Partial);
+        for end in 1..=head.len() {
+            pieces = scan.advance(&head.as_bytes()[..end], &limits());
+            if pieces != Ok(Progress::Partial) {
+                break;
+            }
+        }
+        assert_eq!(pieces, whole, "{head:?}");
+        whole
+    }
+
+    #[test]
+    fn a_head_is_complete_at_its_empty_line() {
+        let complete = Ok(Progress::Complete(Head { absolute: None, slash: "" }));
+        assert_eq!(scan("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), complete);
+        assert_eq!(scan("\r\n\r\nGET / HTTP/1.1\r\nhost:a\r\n\r\n"), complete);
+        assert_eq!(scan("GET / HTTP/1.0\r\n\r\n"), complete);
+        assert_eq!(scan("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"), complete);
+        assert_eq!(scan("GET / HTTP/1.1\r\nHost: a\r\n"), Ok(Progress::Partial));
+        assert_eq!(scan("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Ok(Progress::Preface));
+    }
+
+    // std:113, std:114, std:115, std:116, std:122
+    #[test]
+    fn what_can_be_read_in_two_ways_is_refused() {
+        for head in [
+            "GET / HTTP/1.1\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
+            "GET / HTTP/1.1\r\n Host: a\r\n\r\n",
+            "GET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nHOST: a\r\n\r\n",
+            "GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\ncontent-length: 3\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3, 3\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity, chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET / HTTP/2.0\r\nHost: a\r\n\r\n",
+            "GET /\r\n\r\n",
+            "\u{16}\u{3}\u{1} HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET http://a?b HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET a HTTP/1.1\r\nHost: a\r\n\r\n",
+        ] {
+            assert!(matches!(scan(head), Err(Fault::Bad(_))), "{head:?}: {:?}", scan(head));
+        }
+        assert_eq!(scan("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n"), Err(Fault::Connect));
+    }
+
+    #[test]
+    fn an_absolute_target_is_cut_to_its_path() {
+        for (target, expected) in
+            [("http://a:1/b?c", "/b?c"), ("HTTP://A:1/", "/"), ("https://a:1", "/"), ("/b", "/b")]
+        {
+            let head = format!("GET {target} HTTP/1.1\r\nHost: a:1\r\n\r\n");
+            let Ok(Progress::Complete(found)) = scan(&head) else { panic!("{head}") };
+            let mut cut = head.clone();
+            if let Some(range) = found.absolute {
+                cut.replace_range(range, found.slash);
+            }
+            assert_eq!(cut, format!("GET {expected} HTTP/1.1\r\nHost: a:1\r\n\r\n"));
+        }
+    }
+
+    // std:183
+    #[test]
+    fn limits_have_answers_of_their_own() {
+        let long = |target: usize, field: usize| {
+            format!("GET /{} HTTP/1.1\r\nHost: {}\r\n\r\n", "t".repeat(target), "h".repeat(field))
+        };
+        assert!(scan(&long(99, 10)).is_ok());
+        assert_eq!(scan(&long(100, 10)), Err(Fault::UriTooLong));
+        assert_eq!(scan(&"G".repeat(200)), Err(Fault::UriTooLong));
+        assert_eq!(scan(&long(10, 400)), Err(Fault::TooLarge));
+        let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "a: b\r\n".repeat(4));
+        assert_eq!(scan(&many), Err(Fault::TooLarge));
+    }
+}

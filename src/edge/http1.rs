@@ -1,0 +1,78 @@
+//! An HTTP/1 connection: head by head, each handed to pingora once it is whole.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::conn::Conn;
+use super::head_reader::{HeadReader, Next};
+use super::head_scan::Fault;
+use super::worker::{Worker, phase};
+use super::{http2, respond};
+
+/// Serves requests until the connection ends.
+pub(super) async fn serve(worker: &Arc<Worker>, mut io: Stream) {
+    let mut reader = HeadReader::new(worker);
+    let mut keep = None;
+    loop {
+        match reader.next(&mut io, worker).await {
+            Next::Gone => return,
+            Next::Fault(fault) => return phase(refuse(worker, io, fault)).await,
+            Next::Preface(read) => return phase(upgrade(worker, io, read)).await,
+            Next::Head(head) => match serve_one(worker, io, head, keep.take()).await {
+                Some(reused) => (io, keep) = reused.consume(),
+                None => return,
+            },
+        }
+    }
+}
+
+async fn serve_one(
+    worker: &Worker,
+    io: Stream,
+    head: BytesMut,
+    keep: Option<HttpPersistentSettings>,
+) -> Option<ReusedHttpStream> {
+    let mut session = ServerSession::new_http1(io);
+    match keep {
+        Some(keep) => keep.apply_to_session(&mut session),
+        // Only whether there is one matters: the time between requests is ours to watch.
+        None => session.set_keepalive(Some(60)),
+    }
+    session.set_pipelined_prefix(head);
+    worker.app.process_new_http(session, &worker.shutdown).await
+}
+
+/// RFC 9113 §3.3: a client that knows us to speak HTTP/2 starts with its preface.
+async fn upgrade(worker: &Arc<Worker>, io: Stream, read: BytesMut) {
+    let conn = io.into_any().downcast::<Conn>().ok();
+    let Some(mut conn) = conn else {
+        // Over TLS the protocol is chosen by ALPN (RFC 9113 §3.2); there is no stream left to say so on.
+        tracing::debug!("an HTTP/2 preface on a TLS connection that chose HTTP/1.1");
+        return;
+    };
+    conn.unread(read);
+    http2::serve(worker, conn).await;
+}
+
+async fn refuse(worker: &Worker, mut io: Stream, fault: Fault) {
+    worker.count_refused(fault);
+    let answer = async {
+        io.write_all(&respond::raw(fault)).await?;
+        io.flush().await?;
+        AsyncWriteExt::shutdown(&mut io).await?;
+        // What the client still sends is taken and dropped for a moment: a close with unread bytes resets the
+        // connection, and the reset would overtake the answer (RFC 9112 §9.6).
+        let mut dropped = [0; 1024];
+        while io.read(&mut dropped).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    drop(tokio::time::timeout(LINGER, answer).await);
+}
+
+const LINGER: Duration = Duration::from_millis(500);

@@ -1,0 +1,233 @@
+//! The way of one request through pingora's phases: ask the gate, apply the verdict, write the record.
+//!
+//! Decides nothing. The verdict is computed once, in `request_filter`; every later phase only reads it.
+
+mod call;
+mod endpoint;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::{Method, Version};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType};
+use tokio_util::sync::CancellationToken;
+
+use self::call::Call;
+use super::live::Slot;
+use super::request_edit::{self, Origin};
+use super::settings::{Limits, Settings};
+use super::{access, respond, response_edit};
+use crate::base::secret;
+use crate::gate::denial::Denial;
+use crate::gate::head::RequestId;
+use crate::gate::verdict::Verdict;
+
+/// Bearward as pingora sees it.
+pub(super) struct Proxy {
+    slot: Arc<Slot>,
+    limits: Limits,
+    closing: CancellationToken,
+    pseudonym: String,
+    ids: AtomicU64,
+}
+
+impl Proxy {
+    pub(super) fn new(
+        slot: Arc<Slot>,
+        settings: &Settings,
+        closing: CancellationToken,
+        pseudonym: &str,
+    ) -> Self {
+        let ids = AtomicU64::new(u64::from_ne_bytes(secret::random()));
+        Self { slot, limits: settings.limits.clone(), closing, pseudonym: pseudonym.to_owned(), ids }
+    }
+
+    /// SplitMix64 from a random start: it names requests, it guards nothing.
+    fn next_id(&self) -> RequestId {
+        let mut id = self.ids.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        id = (id ^ (id >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        id = (id ^ (id >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        RequestId(id ^ (id >> 31))
+    }
+
+    /// What is refused whatever the gate would say.
+    fn screen(&self, session: &Session) -> Option<Denial> {
+        let head = session.req_header();
+        if head.method == Method::TRACE {
+            return Some(Denial::MethodNotAllowed(SERVED.to_vec())); // std:120
+        }
+        // HTTP/1 heads were measured when they were read; of HTTP/2, the library knows only the total.
+        if head.version == Version::HTTP_2 {
+            if head.raw_path().len() > self.limits.uri_bytes {
+                return Some(Denial::UriTooLong);
+            }
+            if head.headers.len() > self.limits.header_count {
+                return Some(Denial::HeadTooLarge);
+            }
+        }
+        request_edit::is_loop(head, &self.pseudonym).then_some(Denial::Loop)
+    }
+
+    fn set_timeouts(&self, session: &mut Session) {
+        let upgrade = session.is_upgrade_req();
+        // A client may be silent in the middle of a request for as long as between two; in a WebSocket, for ever.
+        let silence = (!upgrade).then_some(self.limits.idle_timeout);
+        session.set_read_timeout(silence);
+        session.set_write_timeout(silence);
+        session.set_total_drain_timeout(Some(DRAIN));
+    }
+
+    /// RFC 9112 §9.6: says that the connection ends with this response.
+    fn say_goodbye(&self, session: &mut Session) {
+        if self.closing.is_cancelled() {
+            session.set_keepalive(None);
+        }
+    }
+
+    async fn refuse(&self, session: &mut Session, call: &mut Call, denial: Denial) -> pingora::Result<()> {
+        let response = call.refusal(session, denial);
+        self.say_goodbye(session);
+        call.status = respond::write(session, response).await?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Call;
+
+    fn new_ctx(&self) -> Call {
+        Call::new(self.slot.current(), self.next_id())
+    }
+
+    // pingora adds a compression module otherwise; compressing secrets next to attacker-chosen text is not ours.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, call: &mut Call) -> pingora::Result<bool> {
+        self.set_timeouts(session);
+        if let Some(denial) = self.screen(session) {
+            self.refuse(session, call, denial).await?;
+            return Ok(true);
+        }
+        if call::is_for_us(session.req_header()) {
+            self.say_goodbye(session);
+            call.outcome = "options";
+            call.status = respond::write(session, call::options()).await?;
+            return Ok(true);
+        }
+        match call.ask(session).await {
+            Verdict::Forward(plan) => {
+                call.plan = Some(plan);
+                return Ok(false);
+            }
+            Verdict::Endpoint(wanted) => {
+                self.say_goodbye(session);
+                endpoint::serve(session, call, wanted).await?;
+            }
+            Verdict::Deny(refusal) => {
+                call.outcome = refusal.denial.effects().label;
+                let response = call.live.bff.refuse(&refusal, &call::head(session, call.id));
+                self.say_goodbye(session);
+                call.status = respond::write(session, response).await?;
+            }
+        }
+        Ok(true)
+    }
+
+    async fn upstream_peer(&self, session: &mut Session, call: &mut Call) -> pingora::Result<Box<HttpPeer>> {
+        let Some(plan) = &call.plan else {
+            return Error::e_explain(ErrorType::InternalError, "a request without a plan");
+        };
+        let mut peer = call.live.upstreams.peer(plan.route.upstream).await?;
+        if session.is_upgrade_req() {
+            // Both sides of a WebSocket may be silent; only its own pings tell whether anyone is there.
+            peer.options.read_timeout = peer.options.read_timeout.map(|silence| silence.max(UPGRADED));
+        }
+        Ok(peer)
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        call: &mut Call,
+    ) -> pingora::Result<()> {
+        let Some(plan) = &call.plan else { return Ok(()) };
+        let origin = Origin {
+            peer: call::peer(session),
+            scheme: call.scheme(session),
+            version: session.req_header().version,
+            pseudonym: &self.pseudonym,
+            id: call.id,
+        };
+        request_edit::apply(request, plan, &origin)
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        call: &mut Call,
+    ) -> pingora::Result<()> {
+        self.say_goodbye(session);
+        match &call.plan {
+            Some(plan) => response_edit::apply(response, plan, &call.live),
+            None => Ok(()),
+        }
+    }
+
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        call: &mut Call,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        call.attempts += 1;
+        // Nothing was sent yet: trying another address is safe for every method.
+        let more = call.plan.as_ref().is_some_and(|plan| call.live.upstreams.has_more(plan.route.upstream));
+        error.set_retry(more && call.attempts < MOST_ATTEMPTS);
+        error
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, call: &mut Call) -> FailToProxy {
+        let denial = call::denial_of(error);
+        call.report(error, denial.as_ref());
+        // Part of a response went out already: all that is left is to end it short.
+        let denial = denial.filter(|_| session.response_written().is_none());
+        if let Some(denial) = denial
+            && self.refuse(session, call, denial).await.is_err()
+        {
+            call.status = 0;
+        }
+        FailToProxy { error_code: call.status, can_reuse_downstream: false }
+    }
+
+    // `report` has written it, without what the peer said.
+    fn suppress_error_log(&self, _: &Session, _: &Call, _: &Error) -> bool {
+        true
+    }
+
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, call: &mut Call) {
+        if let Some(written) = session.response_written() {
+            call.status = written.status.as_u16();
+        }
+        call.live.metrics.observe(call.status, call.outcome, call.started.elapsed());
+        if access::enabled() {
+            access::write(&call.record(session));
+        }
+    }
+}
+
+const SERVED: [Method; 7] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+// How long the rest of a request's body is taken after its response, to keep the connection.
+const DRAIN: Duration = Duration::from_secs(5);
+const UPGRADED: Duration = Duration::from_secs(3600);
+const MOST_ATTEMPTS: u8 = 3;

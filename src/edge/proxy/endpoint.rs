@@ -1,0 +1,50 @@
+//! A call of an endpoint of ours: its body is read whole, its answer written whole.
+
+use bytes::{Bytes, BytesMut};
+use http::header::EXPECT;
+use pingora::proxy::Session;
+
+use super::call::{self, Call};
+use super::respond;
+use crate::gate::denial::Denial;
+use crate::gate::verdict::EndpointCall;
+
+/// Serves it.
+///
+/// # Errors
+/// Where the client is gone.
+pub(super) async fn serve(
+    session: &mut Session,
+    call: &mut Call,
+    wanted: EndpointCall,
+) -> pingora::Result<()> {
+    call.outcome = "endpoint";
+    let response = match body(session).await? {
+        Some(body) => call.live.bff.serve(wanted, &call::head(session, call.id), body).await,
+        None => call.refusal(session, Denial::BodyTooLarge),
+    };
+    call.status = respond::write(session, response).await?;
+    Ok(())
+}
+
+/// The whole body; `None` where it is larger than any endpoint takes. std:183
+async fn body(session: &mut Session) -> pingora::Result<Option<Bytes>> {
+    if session.is_body_empty() {
+        return Ok(Some(Bytes::new()));
+    }
+    // RFC 9110 §10.1.1
+    if session.req_header().headers.contains_key(EXPECT) {
+        session.write_continue_response().await?;
+    }
+    let mut whole = BytesMut::new();
+    while let Some(piece) = session.read_request_body().await? {
+        if whole.len() + piece.len() > LARGEST {
+            return Ok(None);
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(Some(whole.freeze()))
+}
+
+// Forms and logout tokens: far smaller than this.
+const LARGEST: usize = 64 * 1024;

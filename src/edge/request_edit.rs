@@ -1,0 +1,295 @@
+//! What an upstream is told: the request's head after the plan was applied to it.
+//!
+//! Runs after pingora removed hop-by-hop fields and those that `Connection` names, so a client cannot have a field
+//! of ours removed by nominating it (std:111). What names an identity or an origin comes from us alone: every
+//! client's copy is dropped, whatever the route's authentication (std:108), and so is every field whose name has
+//! `_` or `.`, which servers behind CGI-like interfaces cannot tell from `-` (std:109).
+
+use std::net::IpAddr;
+
+use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, VIA};
+use http::{HeaderValue, Version};
+use pingora::http::RequestHeader;
+
+use crate::gate::head::RequestId;
+use crate::gate::settings::Auth;
+use crate::gate::verdict::{CookieEdit, ForwardPlan};
+
+/// What the edge knows of a request besides its plan.
+pub(super) struct Origin<'a> {
+    /// The peer of the connection.
+    pub(super) peer: Option<IpAddr>,
+    /// The scheme that the browser used.
+    pub(super) scheme: &'static str,
+    /// The version in which the request arrived.
+    pub(super) version: Version,
+    /// How this process calls itself in `Via`.
+    pub(super) pseudonym: &'a str,
+    /// Names the request.
+    pub(super) id: RequestId,
+}
+
+/// Applies the plan.
+///
+/// # Errors
+/// Where a field cannot be written: a claim or host that no field can hold.
+pub(super) fn apply(
+    request: &mut RequestHeader,
+    plan: &ForwardPlan,
+    origin: &Origin<'_>,
+) -> pingora::Result<()> {
+    drop_controlled(request);
+    match &plan.cookies {
+        CookieEdit::Keep => {}
+        CookieEdit::Remove => drop(request.remove_header(&COOKIE)),
+        CookieEdit::Replace(line) => request.insert_header(COOKIE, line.clone())?,
+    }
+    join_cookies(request)?;
+    match (&plan.authorization, plan.route.auth) {
+        (Some(bearer), Auth::Session | Auth::None) => request.insert_header(AUTHORIZATION, bearer.clone())?,
+        (None, Auth::Session) => drop(request.remove_header(&AUTHORIZATION)),
+        (None, Auth::None) => {}
+    }
+    forwarded(request, origin)?;
+    // Last, so that a route may also set what is set above.
+    for (name, value) in &plan.set {
+        request.insert_header(name.clone(), value.clone())?;
+    }
+    Ok(())
+}
+
+/// Whether the request has been through this process before. std:112
+pub(super) fn is_loop(request: &RequestHeader, pseudonym: &str) -> bool {
+    request
+        .headers
+        .get_all(VIA)
+        .iter()
+        .any(|line| memchr::memmem::find(line.as_bytes(), pseudonym.as_bytes()).is_some())
+}
+
+fn drop_controlled(request: &mut RequestHeader) {
+    let controlled: Vec<HeaderName> =
+        request.headers.keys().filter(|name| is_controlled(name.as_str())).cloned().collect();
+    for name in &controlled {
+        request.remove_header(name);
+    }
+}
+
+/// Whether a field is never taken from a client. `name` is lower case.
+fn is_controlled(name: &str) -> bool {
+    name.contains(['_', '.'])
+        || match name.strip_prefix("x-") {
+            Some(rest) => PREFIXES.iter().any(|prefix| rest.starts_with(prefix)) || NAMES.contains(&rest),
+            None => PLAIN.contains(&name) || name.starts_with("remote-") || name.starts_with("ssl-client-"),
+        }
+}
+
+// After `x-`. Names that gateways, frameworks and servers are known to believe.
+const PREFIXES: [&str; 10] = [
+    "forwarded-",
+    "original-",
+    "auth-",
+    "authenticated-",
+    "authentik-",
+    "user-",
+    "remote-",
+    "real-",
+    "client-",
+    "ssl-",
+];
+const NAMES: [&str; 16] = [
+    "forwarded",
+    "user",
+    "email",
+    "groups",
+    "roles",
+    "username",
+    "userid",
+    "access-token",
+    "id-token",
+    "cluster-client-ip",
+    "rewrite-url",
+    "host",
+    "scheme",
+    // std:106: CSRF was judged by the real method.
+    "http-method-override",
+    "http-method",
+    "method-override",
+];
+const PLAIN: [&str; 5] =
+    ["forwarded", "true-client-ip", "cf-connecting-ip", "fastly-client-ip", "front-end-https"];
+
+/// RFC 9113 §8.2.3: cookie fields that HTTP/2 split become one line, or an HTTP/1.1 server reads only the first.
+fn join_cookies(request: &mut RequestHeader) -> pingora::Result<()> {
+    let mut lines = request.headers.get_all(COOKIE).iter();
+    if lines.next().is_none() || lines.next().is_none() {
+        return Ok(());
+    }
+    let all: Vec<_> = request.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let joined = all.join(b"; ".as_slice());
+    request.insert_header(COOKIE, joined)
+}
+
+fn forwarded(request: &mut RequestHeader, origin: &Origin<'_>) -> pingora::Result<()> {
+    let host = match request.uri.authority() {
+        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+        None => request.headers.get(HOST).cloned(),
+    };
+    if let Some(host) = host {
+        request.insert_header("X-Forwarded-Host", host)?;
+    }
+    if let Some(peer) = origin.peer {
+        request.insert_header("X-Forwarded-For", peer.to_canonical().to_string())?;
+    }
+    request.insert_header("X-Forwarded-Proto", origin.scheme)?;
+    request.insert_header("X-Request-Id", origin.id.to_string())?;
+    // RFC 9110 §7.6.3
+    let version = if origin.version == Version::HTTP_2 {
+        "2"
+    } else if origin.version == Version::HTTP_10 {
+        "1.0"
+    } else {
+        "1.1"
+    };
+    request.append_header(VIA, format!("{version} {}", origin.pseudonym))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::gate::settings::{PathPattern, RefreshOn, Route, UpstreamId};
+
+    fn plan(auth: Auth) -> ForwardPlan {
+        let route = Route {
+            name: "/*".to_owned(),
+            host: None,
+            path: PathPattern::Below(String::new()),
+            methods: Vec::new(),
+            upstream: UpstreamId(0),
+            auth,
+            refresh: RefreshOn::Requests,
+            set_headers: Vec::new(),
+        };
+        ForwardPlan {
+            route: Arc::new(route),
+            cookies: CookieEdit::Keep,
+            authorization: None,
+            set: Vec::new(),
+            session: None,
+        }
+    }
+
+    fn edited(fields: &[(&str, &str)], plan: &ForwardPlan) -> RequestHeader {
+        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+        request.insert_header(HOST, "app.example").unwrap();
+        for (name, value) in fields {
+            request.append_header((*name).to_owned(), *value).unwrap();
+        }
+        let origin = Origin {
+            peer: Some(IpAddr::from([192, 0, 2, 1])),
+            scheme: "https",
+            version: Version::HTTP_11,
+            pseudonym: "bearward-1",
+            id: RequestId(255),
+        };
+        apply(&mut request, plan, &origin).unwrap();
+        request
+    }
+
+    fn all(request: &RequestHeader, name: &str) -> Vec<String> {
+        request.headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+    }
+
+    // std:106, std:108, std:109, std:110, threat T10
+    #[test]
+    fn a_client_never_names_itself() {
+        let spoofed = [
+            "X-Forwarded-For",
+            "x-forwarded-host",
+            "X-FORWARDED-PROTO",
+            "X-Forwarded-User",
+            "X-Forwarded-Prefix",
+            "Forwarded",
+            "X-Real-IP",
+            "X-Original-URL",
+            "X-Original-Method",
+            "X-Auth-Request-User",
+            "X-Auth-Request-Email",
+            "X-User-Id",
+            "X-User",
+            "X-Email",
+            "X-Remote-User",
+            "Remote-User",
+            "Remote-Groups",
+            "X_Forwarded_User",
+            "X.Auth.User",
+            "x_user",
+            "X-HTTP-Method-Override",
+            "X-Method-Override",
+            "X-Rewrite-URL",
+            "True-Client-IP",
+            "X-Client-Cert",
+            "X-Request-Id",
+            "HTTP_X_FOO",
+        ];
+        for auth in [Auth::None, Auth::Session] {
+            let fields: Vec<_> = spoofed.iter().map(|name| (*name, "evil")).collect();
+            let request = edited(&fields, &plan(auth));
+            let evil: Vec<_> = request.headers.iter().filter(|(_, value)| *value == "evil").collect();
+            assert!(evil.is_empty(), "{evil:?}");
+            assert_eq!(all(&request, "x-forwarded-for"), ["192.0.2.1"]);
+            assert_eq!(all(&request, "x-forwarded-host"), ["app.example"]);
+            assert_eq!(all(&request, "x-forwarded-proto"), ["https"]);
+            assert_eq!(all(&request, "x-request-id"), ["00000000000000ff"]);
+        }
+    }
+
+    #[test]
+    fn what_is_nobodys_identity_passes() {
+        let request =
+            edited(&[("X-Requested-With", "a"), ("Accept", "b"), ("X-Custom", "c")], &plan(Auth::None));
+        assert_eq!(all(&request, "x-requested-with"), ["a"]);
+        assert_eq!(all(&request, "x-custom"), ["c"]);
+    }
+
+    #[test]
+    fn the_clients_authorization_passes_only_where_there_is_no_authentication() {
+        let fields = [("Authorization", "Basic x")];
+        assert_eq!(all(&edited(&fields, &plan(Auth::None)), "authorization"), ["Basic x"]);
+        assert!(all(&edited(&fields, &plan(Auth::Session)), "authorization").is_empty());
+        let mut with = plan(Auth::Session);
+        with.authorization = Some(HeaderValue::from_static("Bearer y"));
+        assert_eq!(all(&edited(&fields, &with), "authorization"), ["Bearer y"]);
+    }
+
+    #[test]
+    fn fields_of_the_plan_replace_the_clients() {
+        let mut with = plan(Auth::Session);
+        with.set = vec![(HeaderName::from_static("x-team"), HeaderValue::from_static("a"))];
+        let request = edited(&[("X-Team", "evil"), ("x-team", "evil"), ("X_Team", "evil")], &with);
+        assert_eq!(all(&request, "x-team"), ["a"]);
+        assert!(all(&request, "x_team").is_empty());
+    }
+
+    #[test]
+    fn cookies_are_edited_and_joined() {
+        let fields = [("Cookie", "a=1"), ("Cookie", "b=2")];
+        assert_eq!(all(&edited(&fields, &plan(Auth::None)), "cookie"), ["a=1; b=2"]);
+        let mut with = plan(Auth::None);
+        with.cookies = CookieEdit::Remove;
+        assert!(all(&edited(&fields, &with), "cookie").is_empty());
+        with.cookies = CookieEdit::Replace(HeaderValue::from_static("b=2"));
+        assert_eq!(all(&edited(&fields, &with), "cookie"), ["b=2"]);
+    }
+
+    // std:112
+    #[test]
+    fn via_is_appended_and_tells_a_loop() {
+        let request = edited(&[("Via", "1.1 front")], &plan(Auth::None));
+        assert_eq!(all(&request, "via"), ["1.1 front", "1.1 bearward-1"]);
+        assert!(is_loop(&request, "bearward-1") && !is_loop(&request, "bearward-2"));
+    }
+}

@@ -1,0 +1,200 @@
+//! One core's share of the edge: a thread, a single-threaded runtime, its sockets and its `HttpProxy`.
+//!
+//! A pooled upstream connection stays with the runtime that opened it, so each worker has a proxy of its own.
+
+use std::fmt;
+use std::future::Future;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use pingora::listeners::ALPN;
+use pingora::listeners::tls::Acceptor;
+use pingora::protocols::Stream;
+use pingora::proxy::{HttpProxy, http_proxy};
+use pingora::server::configuration::ServerConf;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use super::conn::Conn;
+use super::doors::{Doors, Seat, Signals};
+use super::head_scan::Fault;
+use super::listener::Listening;
+use super::live::Slot;
+use super::proxy::Proxy;
+use super::settings::{Limits, Settings};
+use super::{http1, http2, respond};
+
+/// What every connection of a worker shares.
+pub(super) struct Worker {
+    /// Drives requests.
+    pub(super) app: Arc<HttpProxy<Proxy>>,
+    /// What clients may do.
+    pub(super) limits: Limits,
+    /// How long an idle connection may still send a request once the doors are closed.
+    pub(super) linger: Duration,
+    /// When to stop.
+    pub(super) signals: Signals,
+    /// What pingora looks at to see a shutdown. Ours is in `signals`; a dropped sender would count as one.
+    pub(super) shutdown: watch::Receiver<bool>,
+    _keep: watch::Sender<bool>,
+    slot: Arc<Slot>,
+    doors: Arc<Doors>,
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+impl Worker {
+    pub(super) fn new(settings: &Settings, slot: Arc<Slot>, doors: &Arc<Doors>, pseudonym: &str) -> Self {
+        let signals = doors.signals();
+        let ca_file = slot.current().upstreams.ca_file();
+        let proxy = Proxy::new(Arc::clone(&slot), settings, signals.closing.clone(), pseudonym);
+        let conf = ServerConf {
+            // The pool's size is multiplied by this number; each worker has a pool of its own.
+            threads: 1,
+            ca_file,
+            // Idle connections to upstreams that one worker keeps.
+            upstream_keepalive_pool_size: 256,
+            // Attempts with other addresses of an upstream that refused a connection.
+            max_retries: 3,
+            ..ServerConf::default()
+        };
+        let app = Arc::new(http_proxy(&Arc::new(conf), proxy));
+        let (keep, shutdown) = watch::channel(false);
+        Self {
+            app,
+            limits: settings.limits.clone(),
+            linger: settings.drain.linger,
+            signals,
+            shutdown,
+            _keep: keep,
+            slot,
+            doors: Arc::clone(doors),
+        }
+    }
+
+    /// Counts a head that never became a request.
+    pub(super) fn count_refused(&self, fault: Fault) {
+        self.slot.current().metrics.count(fault.status().as_u16(), fault.label());
+    }
+
+    /// Starts the thread.
+    pub(super) fn spawn(self, number: usize, sockets: Vec<Listening>) -> io::Result<JoinHandle<()>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let worker = Arc::new(self);
+        std::thread::Builder::new()
+            .name(format!("edge-{number}"))
+            .spawn(move || runtime.block_on(run(&worker, sockets)))
+    }
+}
+
+async fn run(worker: &Arc<Worker>, sockets: Vec<Listening>) {
+    for listening in sockets {
+        match TcpListener::from_std(listening.socket) {
+            Ok(listener) => spawn(accept_all(Arc::clone(worker), listener, listening.acceptor)),
+            Err(error) => tracing::error!(%error, "a listening socket is not usable"),
+        }
+    }
+    worker.signals.leaving.cancelled().await;
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the edge's own loops live and die with their worker's runtime"
+)]
+pub(super) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+    drop(tokio::spawn(task));
+}
+
+async fn accept_all(worker: Arc<Worker>, listener: TcpListener, acceptor: Option<Arc<Acceptor>>) {
+    loop {
+        // Cancel safety: `accept` either has taken a connection or has not.
+        let accepted = tokio::select! {
+            biased;
+            () = worker.signals.closing.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((tcp, peer)) => admit(&worker, tcp, peer, acceptor.clone()),
+            Err(error) => {
+                // No descriptor is free, most likely: the next attempt would fail at once.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+    // Closing resets what the kernel has accepted for us already; serve that too.
+    while let Some(Ok((tcp, peer))) = listener.accept().now_or_never() {
+        admit(&worker, tcp, peer, acceptor.clone());
+    }
+}
+
+fn admit(worker: &Arc<Worker>, tcp: TcpStream, peer: SocketAddr, acceptor: Option<Arc<Acceptor>>) {
+    match worker.doors.seat() {
+        // A connection that cannot be configured is broken and ends at its first read.
+        Some(seat) => {
+            drop(tcp.set_nodelay(true));
+            spawn(serve(Arc::clone(worker), Conn::new(tcp, peer), acceptor, seat));
+        }
+        // There is no room to speak TLS with those whom there is no room for.
+        None if acceptor.is_some() => {}
+        None => drop(refuse(tcp)),
+    }
+}
+
+fn refuse(tcp: TcpStream) -> io::Result<()> {
+    // Without waiting: whoever floods us must not make us keep anything.
+    tcp.into_std()?.write_all(&respond::raw(Fault::Full))
+}
+
+/// Serves a connection until it ends or is cut. Its future is what an idle connection costs: phases are boxed.
+pub(super) async fn serve(worker: Arc<Worker>, conn: Conn, acceptor: Option<Arc<Acceptor>>, seat: Seat) {
+    let cutting = worker.signals.cutting.clone();
+    // Cancel safety: being cut is the end of the connection; nothing is lost that was promised.
+    tokio::select! {
+        biased;
+        () = cutting.cancelled() => {}
+        () = speak(&worker, conn, acceptor) => {}
+    }
+    drop(seat);
+}
+
+async fn speak(worker: &Arc<Worker>, conn: Conn, acceptor: Option<Arc<Acceptor>>) {
+    let Some(acceptor) = acceptor else {
+        return phase(http1::serve(worker, Box::new(conn))).await;
+    };
+    let Some(stream) = phase(handshake(worker, conn, acceptor)).await else { return };
+    if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
+        phase(http2::serve(worker, stream)).await;
+    } else {
+        phase(http1::serve(worker, stream)).await;
+    }
+}
+
+/// Boxes a phase of a connection, so that the largest one does not set the size of all.
+pub(super) fn phase<'a, T>(
+    phase: impl Future<Output = T> + Send + 'a,
+) -> Pin<Box<dyn Future<Output = T> + Send + 'a>> {
+    Box::pin(phase)
+}
+
+async fn handshake(worker: &Worker, conn: Conn, acceptor: Arc<Acceptor>) -> Option<Stream> {
+    // std:186: a client that connects and never speaks TLS.
+    let handshake = tokio::time::timeout(worker.limits.handshake_timeout, acceptor.tls_handshake(conn));
+    match handshake.await {
+        Ok(Ok(stream)) => Some(Box::new(stream)),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            None
+        }
+        Err(_) => None,
+    }
+}
