@@ -1,0 +1,7 @@
+//! The edge over real sockets: forwarding, limits, faults, the drain.
+
+mod drain;
+mod faults;
+mod forward;
+mod limits;
+mod protocols;

@@ -1,0 +1,40 @@
+//! Upstreams that fail.
+
+use std::time::Duration;
+
+use crate::support::gateway::Wanted;
+use crate::support::raw::Raw;
+use crate::support::upstream::Upstream;
+
+#[tokio::test]
+async fn an_upstream_that_is_down_is_a_502_and_the_cookie_rides_on_it() {
+    let gone = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let gateway = Wanted::before(gone).start();
+    let mut client = Raw::connect(gateway.address).await;
+    let answer = client.call("POST /api/x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(answer.status, 502);
+    assert_eq!(answer.json()["code"], "upstream_unreachable");
+    assert_eq!(answer.all("set-cookie"), ["__Host-bearward=next; Path=/; Secure; HttpOnly"]);
+    let metrics = gateway.metrics();
+    assert!(metrics.contains("{class=\"5xx\",outcome=\"upstream_unreachable\"} 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_silent_is_a_504() {
+    let upstream = Upstream::start().await;
+    let mut wanted = Wanted::before(upstream.address);
+    wanted.upstream.read_timeout = Duration::from_millis(200);
+    let gateway = wanted.start();
+    let mut client = Raw::connect(gateway.address).await;
+    let answer = client.call("GET /api/silent HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!((answer.status, &answer.json()["code"]), (504, &"upstream_timeout".into()));
+    assert_eq!(answer.all("set-cookie").len(), 1);
+    // std:127: it was sent once.
+    let mut client = Raw::connect(gateway.address).await;
+    let request = "POST /silent HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok";
+    assert_eq!(client.call(request).await.status, 504);
+    assert_eq!(upstream.requests(), 2);
+}

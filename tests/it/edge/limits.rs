@@ -1,0 +1,95 @@
+//! What clients may send and how long they may take. std:183, std:186
+
+use std::time::{Duration, Instant};
+
+use crate::support::gateway::Wanted;
+use crate::support::raw::Raw;
+use crate::support::upstream::Upstream;
+
+#[tokio::test]
+async fn each_limit_has_an_answer_of_its_own() {
+    let upstream = Upstream::start().await;
+    let gateway = Wanted::before(upstream.address).start();
+    let status = async |request: String| {
+        let mut client = Raw::connect(gateway.address).await;
+        let response = client.call(request).await;
+        assert!(client.is_closed().await);
+        response.status
+    };
+    assert_eq!(
+        status(format!("GET / HTTP/1.1\r\nHost: a\r\nCookie: {}\r\n\r\n", "c".repeat(25_000))).await,
+        431
+    );
+    assert_eq!(status(format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "a: b\r\n".repeat(60))).await, 431);
+    assert_eq!(status(format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "u".repeat(4_000))).await, 414);
+    assert_eq!(status("GET / HTTP/1.1\r\n\r\n".to_owned()).await, 400);
+    assert_eq!(status("GET / HTTP/1.1\nHost: a\n\n".to_owned()).await, 400);
+    assert_eq!(status("\u{16}\u{3}\u{1}\u{2}\r\n".to_owned()).await, 400);
+    assert_eq!(upstream.requests(), 0);
+    assert!(gateway.metrics().contains("{class=\"4xx\",outcome=\"head_too_large\"} 2"));
+}
+
+#[tokio::test]
+async fn a_slow_head_is_given_up_on_the_first_and_on_a_later_request() {
+    let upstream = Upstream::start().await;
+    let mut wanted = Wanted::before(upstream.address);
+    wanted.limits.head_timeout = Duration::from_millis(300);
+    let gateway = wanted.start();
+    for earlier in [0, 1] {
+        let mut client = Raw::connect(gateway.address).await;
+        for _ in 0..earlier {
+            assert_eq!(client.call("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.status, 200);
+        }
+        let start = Instant::now();
+        let trickle = async {
+            for byte in b"GET / HTTP/1.1\r\nX-Slow: " {
+                client.send([*byte]).await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            client.response().await
+        };
+        assert_eq!(trickle.await.status, 408);
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        assert!(client.is_closed().await);
+    }
+}
+
+#[tokio::test]
+async fn idle_connections_are_closed_without_a_word() {
+    let upstream = Upstream::start().await;
+    let mut wanted = Wanted::before(upstream.address);
+    wanted.limits.idle_timeout = Duration::from_millis(200);
+    let gateway = wanted.start();
+    let mut silent = Raw::connect(gateway.address).await;
+    let mut used = Raw::connect(gateway.address).await;
+    let kept = "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\nKeep-Alive: timeout=600\r\n\r\n";
+    assert_eq!(used.call(kept).await.status, 200);
+    let start = Instant::now();
+    assert!(used.is_closed().await && silent.is_closed().await);
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_told_so_and_a_seat_is_free_again_at_once() {
+    let upstream = Upstream::start().await;
+    let mut wanted = Wanted::before(upstream.address);
+    wanted.limits.connections = 2;
+    let gateway = wanted.start();
+    let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut first = Raw::connect(gateway.address).await;
+    let mut second = Raw::connect(gateway.address).await;
+    assert_eq!((first.call(request).await.status, second.call(request).await.status), (200, 200));
+    let mut third = Raw::connect(gateway.address).await;
+    assert_eq!(third.response().await.status, 503);
+    drop(first);
+    loop {
+        let mut next = Raw::connect(gateway.address).await;
+        let mut answer = [0; 1];
+        // Refused connections are answered unasked; one with a seat waits for a request.
+        let unasked = tokio::time::timeout(Duration::from_millis(50), next.tcp.peek(&mut answer)).await;
+        if unasked.is_err() {
+            assert_eq!(next.call(request).await.status, 200);
+            break;
+        }
+    }
+}

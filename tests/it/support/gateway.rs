@@ -1,0 +1,131 @@
+//! A gateway inside the test, on port 0.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bearward::base::tls;
+use bearward::bff::Bff;
+use bearward::edge::live::Live;
+use bearward::edge::metrics::Metrics;
+use bearward::edge::settings::{Drain, Limits, Listener, Settings, TlsFiles, Upstream};
+use bearward::edge::upstream::Upstreams;
+use bearward::edge::{DrainReport, Edge};
+use bearward::gate::admit::Gate;
+use bearward::gate::settings::{self as gate, Auth, PathPattern, RefreshOn, Route, UpstreamId};
+use prometheus_client::registry::Registry;
+use url::Url;
+
+/// What a test wants of a gateway.
+pub(crate) struct Wanted {
+    pub(crate) upstream: Upstream,
+    pub(crate) limits: Limits,
+    pub(crate) drain: Drain,
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) workers: usize,
+}
+
+/// A running gateway: `/api/*` needs a session, everything else does not.
+pub(crate) struct Gateway {
+    edge: Option<Edge>,
+    pub(crate) address: SocketAddr,
+    pub(crate) registry: Registry,
+    drain: Drain,
+}
+
+impl Wanted {
+    pub(crate) fn before(upstream: SocketAddr) -> Self {
+        Self {
+            upstream: Upstream {
+                name: "echo".to_owned(),
+                url: format!("http://{upstream}").parse().unwrap(),
+                ca_file: None,
+                http2: false,
+                connect_timeout: Duration::from_secs(2),
+                read_timeout: Duration::from_secs(10),
+                write_timeout: Duration::from_secs(10),
+                idle_timeout: Duration::from_secs(10),
+            },
+            limits: Limits {
+                head_bytes: 20_000,
+                header_count: 60,
+                uri_bytes: 4_000,
+                head_timeout: Duration::from_secs(10),
+                idle_timeout: Duration::from_secs(10),
+                handshake_timeout: Duration::from_secs(10),
+                connections: 1_000,
+            },
+            drain: Drain { accept: Duration::ZERO, linger: Duration::ZERO, limit: Duration::from_secs(5) },
+            tls: None,
+            workers: 1,
+        }
+    }
+
+    pub(crate) fn start(self) -> Gateway {
+        tls::install_provider();
+        let public_url: Url = "https://app.example".parse().unwrap();
+        let routes = vec![route("/api/*", Auth::Session), route("/*", Auth::None)];
+        let gate = Gate::new(gate::Settings {
+            public_url: public_url.clone(),
+            base_path: "/oauth2".to_owned(),
+            routes,
+            trusted_origins: Vec::new(),
+        });
+        let mut registry = Registry::default();
+        let live = Live {
+            gate: Arc::new(gate.unwrap()),
+            bff: Arc::new(Bff),
+            upstreams: Upstreams::new(std::slice::from_ref(&self.upstream)).unwrap(),
+            metrics: Arc::new(Metrics::register(&mut registry)),
+            public_url,
+        };
+        let settings = Settings {
+            listeners: vec![Listener { address: "127.0.0.1:0".parse().unwrap(), tls: self.tls }],
+            admin: None,
+            workers: self.workers,
+            upstreams: vec![self.upstream],
+            limits: self.limits,
+            drain: self.drain.clone(),
+        };
+        let edge = Edge::start(&settings, &Arc::new(live)).unwrap();
+        let address = edge.addresses()[0];
+        Gateway { edge: Some(edge), address, registry, drain: self.drain }
+    }
+}
+
+impl Gateway {
+    pub(crate) async fn drain(&mut self) -> DrainReport {
+        self.edge.take().unwrap().drain(&self.drain).await
+    }
+
+    pub(crate) fn metrics(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        text
+    }
+}
+
+fn route(path: &str, auth: Auth) -> Route {
+    Route {
+        name: path.to_owned(),
+        host: None,
+        path: PathPattern::Below(path.strip_suffix("/*").unwrap().to_owned()),
+        methods: Vec::new(),
+        upstream: UpstreamId(0),
+        auth,
+        refresh: RefreshOn::Requests,
+        set_headers: Vec::new(),
+    }
+}
+
+/// A certificate for `localhost`, its key, and the directory that keeps them.
+pub(crate) fn certificate() -> (tempfile::TempDir, PathBuf, PathBuf) {
+    tls::install_provider();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    (folder, cert, key)
+}
