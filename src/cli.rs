@@ -1,3 +1,124 @@
-//! Commands.
+//! Commands: what is typed after `bearward`, and the exit code it ends with.
+//!
+//! A file per command. Exit codes: 0 done, 1 failed, 64 bad usage or configuration (`EX_USAGE` of sysexits).
 
+mod check;
 pub mod dev;
+mod keygen;
+mod schema;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use url::Url;
+
+/// A reverse-proxy token gateway: browsers hold one sealed cookie, APIs receive a fresh bearer token.
+#[derive(Debug, Parser)]
+#[command(name = "bearward", version, about, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway
+    Run(RunArgs),
+    /// Run the gateway before an embedded provider and a demo, without a file
+    Dev(DevArgs),
+    /// Check a configuration and say all that is wrong with it
+    Check(CheckArgs),
+    /// Make a session key: 256 random bits as base64url
+    Keygen(KeygenArgs),
+    /// Print the JSON Schema of the configuration
+    Schema,
+    /// Ask a running gateway whether it is ready; for container health checks
+    Healthcheck(HealthcheckArgs),
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The configuration file
+    #[arg(value_name = "FILE", env = "BEARWARD_CONFIG", default_value = "bearward.yaml")]
+    pub file: PathBuf,
+}
+
+/// Arguments of `dev`.
+#[derive(Debug, Args)]
+pub struct DevArgs {
+    /// Where the gateway listens; a loopback address
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Forward to this server instead of the demo: scheme, host and port
+    #[arg(long, value_name = "URL")]
+    pub upstream: Option<Url>,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The configuration file
+    #[arg(value_name = "FILE", env = "BEARWARD_CONFIG", default_value = "bearward.yaml")]
+    pub file: PathBuf,
+}
+
+/// Arguments of `keygen`.
+#[derive(Debug, Args)]
+pub struct KeygenArgs {
+    /// Write the key to a new file that only its owner may read, instead of printing it
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// Arguments of `healthcheck`.
+#[derive(Debug, Args)]
+pub struct HealthcheckArgs {
+    /// The admin address of the gateway
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
+    pub address: SocketAddr,
+}
+
+/// Does what was asked for.
+pub fn run(cli: Cli) -> ExitCode {
+    match cli.command {
+        Command::Check(args) => check::run(&args),
+        Command::Keygen(args) => keygen::run(&args),
+        Command::Schema => schema::run(),
+        Command::Run(_) => missing("run"),
+        Command::Dev(_) => missing("dev"),
+        Command::Healthcheck(_) => missing("healthcheck"),
+    }
+}
+
+/// Bad usage or configuration: `EX_USAGE` of sysexits.
+pub const EX_USAGE: u8 = 64;
+
+fn missing(command: &str) -> ExitCode {
+    failed(&format!("`bearward {command}` is not built yet"))
+}
+
+/// Prints a result. A reader that has gone is no failure: `bearward schema | head` is fine.
+fn print(text: &str) -> ExitCode {
+    use std::io::Write as _;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => failed(&format!("cannot write: {}", error.kind())),
+    }
+}
+
+/// Prints a message for people, to standard error. Where even that fails, nobody is left to tell.
+fn tell(text: &str) {
+    use std::io::Write as _;
+    drop(std::io::stderr().write_all(text.as_bytes()));
+}
+
+fn failed(why: &str) -> ExitCode {
+    tell(&format!("error: {why}\n"));
+    ExitCode::FAILURE
+}

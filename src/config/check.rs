@@ -1,0 +1,138 @@
+//! From what was typed to settings that make sense, one file per part.
+//!
+//! Every check reports all it finds and goes on; a part with a problem is `None`. No I/O: secrets were read before,
+//! certificates are looked at by `files`.
+
+mod edge;
+mod endpoints;
+mod key;
+mod path;
+mod provider;
+mod route;
+mod session;
+mod template;
+mod upstream;
+mod url;
+
+use std::ops::Range;
+use std::time::Duration;
+
+use super::problems::Findings;
+use super::raw::{File, Log, LogFormat};
+use super::reader::At;
+use super::values::Period;
+use crate::telemetry::settings::{AccessLog, Format};
+use crate::{bff, edge as edge_room, gate, oidc, session as session_room, telemetry};
+
+/// The settings of every room.
+pub(crate) struct Checked {
+    pub(crate) edge: edge_room::settings::Settings,
+    pub(crate) gate: gate::settings::Settings,
+    pub(crate) bff: bff::settings::Settings,
+    pub(crate) session: session_room::settings::Settings,
+    pub(crate) oidc: oidc::settings::Settings,
+    pub(crate) telemetry: telemetry::settings::Settings,
+}
+
+/// Checks the whole file.
+pub(crate) fn check(file: File, findings: &mut Findings) -> Option<Checked> {
+    not_yet(&file, findings);
+    let File { public_url, provider, session, routes, workers, listeners, admin, .. } = file;
+    let File { trusted_origins, refresh, upstreams, endpoints, limits, drain, log, .. } = file;
+    let public_url = public_url.and_then(|text| url::public_url(&text, findings));
+    let endpoints = endpoints.and_then(|raw| endpoints::check(raw.value, public_url.as_ref(), findings));
+    let base_path = endpoints.as_ref().map(|bff| bff.base_path.clone());
+    let oidc =
+        provider.and_then(|raw| provider::check(raw, public_url.as_ref(), base_path.as_deref(), findings));
+
+    let mut pool = upstream::Upstreams::default();
+    for (name, raw) in upstreams.map(|map| map.value.0).unwrap_or_default() {
+        pool.add_named(&name, raw.value, findings);
+    }
+    let routes = routes.map(|list| route::check(list, base_path.as_deref(), &mut pool, findings));
+    let upstreams = pool.finish(findings);
+
+    let trusted_origins = trusted_origins.map(|list| url::origins(list.value, findings));
+    let mut session = session
+        .zip(refresh)
+        .and_then(|(raw, refresh)| session::check(raw, refresh, public_url.as_ref(), findings));
+    if let Some((session, routes)) = session.as_mut().zip(routes.as_ref()) {
+        session::keep_claims(session, routes);
+    }
+    let net = edge::Net { listeners, admin, workers, limits, drain };
+    let edge = edge::check(net, upstreams, findings);
+    let telemetry = log.and_then(|raw| check_log(raw.value, findings));
+    let gate = gate::settings::Settings {
+        public_url: public_url?,
+        base_path: base_path?,
+        routes: routes?,
+        trusted_origins: trusted_origins?,
+    };
+    Some(Checked {
+        edge: edge?,
+        gate,
+        bff: endpoints?,
+        session: session?,
+        oidc: oidc?,
+        telemetry: telemetry?,
+    })
+}
+
+/// Parts that are understood and belong to a later release.
+fn not_yet(file: &File, findings: &mut Findings) {
+    for network in file.trusted_proxies.iter().flat_map(|list| &list.value) {
+        if network.value.parse::<ipnet::IpNet>().is_err() {
+            findings.report(&network.at, "not a network in CIDR form").help("write `10.0.0.0/8`");
+        }
+    }
+    if let Some(list) = file.trusted_proxies.as_ref().filter(|list| !list.value.is_empty()) {
+        findings.not_yet(&list.at, "trusted proxies").help("leave the list empty");
+    }
+    if let Some(map) = file.providers.as_ref().filter(|map| !map.value.0.is_empty()) {
+        findings.not_yet(&map.at, "several providers").help("name one under `provider`");
+    }
+    if let Some(list) = file.bearer.as_ref().filter(|list| !list.value.is_empty()) {
+        findings.not_yet(&list.at, "access tokens that clients bring themselves");
+    }
+    if let Some(store) = &file.store {
+        session::check_store(&store.value, findings);
+    }
+}
+
+fn check_log(raw: Log, findings: &mut Findings) -> Option<telemetry::settings::Settings> {
+    let format = match raw.format?.value {
+        LogFormat::Json => Format::Json,
+        LogFormat::Pretty => Format::Pretty,
+    };
+    if let Some(filter) = raw.filter.as_ref().filter(|filter| filter.value.trim().is_empty()) {
+        findings.report(&filter.at, "the filter is empty").help("write `info`, or drop the key");
+    }
+    let access = if raw.access?.value { AccessLog::On } else { AccessLog::Off };
+    Some(telemetry::settings::Settings { format, filter: raw.filter.map(|filter| filter.value), access })
+}
+
+/// A duration that must not be zero.
+fn positive(period: Option<At<Period>>, findings: &mut Findings) -> Option<Duration> {
+    let period = period?;
+    if period.value.0.is_zero() {
+        findings.report(&period.at, "the duration is zero").help("write how long, such as `30s`");
+        return None;
+    }
+    Some(period.value.0)
+}
+
+/// A number within bounds.
+fn within(number: Option<At<u32>>, bounds: Range<u32>, findings: &mut Findings) -> Option<usize> {
+    let number = number?;
+    if !bounds.contains(&number.value) {
+        let (least, most) = (bounds.start, bounds.end.saturating_sub(1));
+        findings.report(&number.at, "out of bounds").help(format!("from {least} to {most}"));
+        return None;
+    }
+    usize::try_from(number.value).ok()
+}
+
+/// Texts without their places.
+fn texts(list: Option<At<Vec<At<String>>>>) -> Option<Vec<String>> {
+    Some(list?.value.into_iter().map(|item| item.value).collect())
+}

@@ -1,0 +1,149 @@
+//! `listeners`, `admin`, `limits`, `drain`: what is listened on and how long things may take.
+
+use std::net::SocketAddr;
+
+use super::{positive, within};
+use crate::config::problems::Findings;
+use crate::config::raw::edge as raw;
+use crate::config::reader::At;
+use crate::config::values::Size;
+use crate::edge::settings::{Drain, Limits, Listener, Settings, TlsFiles, Upstream};
+
+/// The parts of the file that are about the network.
+pub(super) struct Net {
+    /// `listeners`
+    pub(super) listeners: Option<At<Vec<At<raw::Listener>>>>,
+    /// `admin`
+    pub(super) admin: Option<At<raw::Admin>>,
+    /// `workers`
+    pub(super) workers: Option<At<u32>>,
+    /// `limits`
+    pub(super) limits: Option<At<raw::Limits>>,
+    /// `drain`
+    pub(super) drain: Option<At<raw::Drain>>,
+}
+
+/// Checks them.
+pub(super) fn check(net: Net, upstreams: Vec<Upstream>, findings: &mut Findings) -> Option<Settings> {
+    let mut taken: Vec<At<SocketAddr>> = Vec::new();
+    let listeners = net.listeners.and_then(|list| check_listeners(list, &mut taken, findings));
+    let admin = net.admin.and_then(|raw| check_admin(raw.value, &taken, findings));
+    let workers = match net.workers {
+        Some(number) => within(Some(number), 1..1025, findings),
+        None => Some(std::thread::available_parallelism().map_or(1, usize::from)),
+    };
+    let limits = net.limits.and_then(|raw| check_limits(raw.value, findings));
+    let drain = net.drain.and_then(|raw| check_drain(raw.value, findings));
+    Some(Settings {
+        listeners: listeners?,
+        admin: admin?,
+        workers: workers?,
+        upstreams,
+        limits: limits?,
+        drain: drain?,
+    })
+}
+
+fn check_listeners(
+    list: At<Vec<At<raw::Listener>>>,
+    taken: &mut Vec<At<SocketAddr>>,
+    findings: &mut Findings,
+) -> Option<Vec<Listener>> {
+    if list.value.is_empty() {
+        findings.report(&list.at, "a gateway without listeners").help("add `- { address: 127.0.0.1:8080 }`");
+        return None;
+    }
+    let wanted = list.value.len();
+    let mut listeners = Vec::new();
+    for listener in list.value {
+        let address = listener.value.address.and_then(|text| free_address(&text, taken, findings));
+        let tls = match listener.value.tls {
+            Some(At { value: raw::Tls { cert: Some(cert), key: Some(key) }, .. }) => {
+                Some(Some(TlsFiles { cert: cert.value, key: key.value }))
+            }
+            Some(_) => None,
+            None => Some(None),
+        };
+        if let (Some(address), Some(tls)) = (address, tls) {
+            listeners.push(Listener { address: address.value, tls });
+            taken.push(address);
+        }
+    }
+    (listeners.len() == wanted).then_some(listeners)
+}
+
+fn check_admin(
+    raw: raw::Admin,
+    taken: &[At<SocketAddr>],
+    findings: &mut Findings,
+) -> Option<Option<SocketAddr>> {
+    if !raw.enabled?.value {
+        return Some(None);
+    }
+    let address = raw.address?;
+    free_address(&address, taken, findings).map(|address| Some(address.value))
+}
+
+/// An address that is not listened on yet. Port 0 is a free port each time.
+fn free_address(
+    text: &At<String>,
+    taken: &[At<SocketAddr>],
+    findings: &mut Findings,
+) -> Option<At<SocketAddr>> {
+    let Ok(address) = text.value.parse::<SocketAddr>() else {
+        findings.report(&text.at, "not an IP address and port").help("write `127.0.0.1:8080` or `[::]:8443`");
+        return None;
+    };
+    let meets = |other: &SocketAddr| {
+        let same = address.ip() == other.ip();
+        let any = address.ip().is_unspecified() || other.ip().is_unspecified();
+        let family = address.is_ipv4() == other.is_ipv4();
+        address.port() != 0 && address.port() == other.port() && (same || (any && family))
+    };
+    if let Some(other) = taken.iter().find(|other| meets(&other.value)) {
+        findings.report(&text.at, "this address is listened on already").also(&other.at, "here");
+        return None;
+    }
+    Some(At { value: address, at: text.at.clone(), origin: text.origin })
+}
+
+fn check_limits(raw: raw::Limits, findings: &mut Findings) -> Option<Limits> {
+    let uri_at = raw.uri_bytes.as_ref().map(|size| size.at.clone());
+    let head_bytes = size_within(raw.head_bytes, findings);
+    let uri_bytes = size_within(raw.uri_bytes, findings);
+    if let (Some(head), Some(uri), Some(at)) = (head_bytes, uri_bytes, uri_at) {
+        if uri > head {
+            findings
+                .report(&at, "`uri_bytes` is larger than `head_bytes`")
+                .help("the target is a part of the head");
+        }
+    }
+    let header_count = within(raw.header_count, 8..4097, findings);
+    let connections = within(raw.connections, 1..u32::MAX, findings);
+    let head_timeout = positive(raw.head_timeout, findings);
+    let idle_timeout = positive(raw.idle_timeout, findings);
+    let handshake_timeout = positive(raw.handshake_timeout, findings);
+    Some(Limits {
+        head_bytes: head_bytes?,
+        header_count: header_count?,
+        uri_bytes: uri_bytes?,
+        head_timeout: head_timeout?,
+        idle_timeout: idle_timeout?,
+        handshake_timeout: handshake_timeout?,
+        connections: connections?,
+    })
+}
+
+fn size_within(size: Option<At<Size>>, findings: &mut Findings) -> Option<usize> {
+    let size = size?;
+    if !(1024..=1024 * 1024).contains(&size.value.0) {
+        findings.report(&size.at, "out of bounds").help("from 1KiB to 1MiB");
+        return None;
+    }
+    Some(size.value.0)
+}
+
+fn check_drain(raw: raw::Drain, findings: &mut Findings) -> Option<Drain> {
+    let limit = positive(raw.limit, findings);
+    Some(Drain { accept: raw.accept?.value.0, linger: raw.linger?.value.0, limit: limit? })
+}

@@ -1,0 +1,77 @@
+//! `endpoints`: where our own paths are and how a login begins and ends.
+
+use url::Url;
+
+use super::path;
+use crate::bff::settings::Settings;
+use crate::config::problems::Findings;
+use crate::config::raw::Endpoints;
+
+/// Checks the section.
+pub(super) fn check(raw: Endpoints, public_url: Option<&Url>, findings: &mut Findings) -> Option<Settings> {
+    let base_path = raw.base_path.and_then(|text| {
+        let wrong = match path::plain(&text.value) {
+            Err(why) => Some(why),
+            Ok(()) => text
+                .value
+                .ends_with('/')
+                .then_some("the base path is a folder's name, without `/` at its end"),
+        };
+        if let Some(why) = wrong {
+            findings.report(&text.at, why).help("write it as `/oauth2`");
+            return None;
+        }
+        Some(text.value)
+    });
+    let default_return_to = raw.default_return_to.and_then(|text| {
+        let folder = text.value.split(['?', '#']).next().unwrap_or_default();
+        let ours = base_path.as_deref().and_then(|base| folder.strip_prefix(base));
+        let wrong = if !text.value.starts_with('/') || text.value.starts_with("//") {
+            Some("not a path of our own origin")
+        } else if text.value.bytes().any(|byte| byte == b'\\' || !byte.is_ascii_graphic()) {
+            Some("a character that does not belong in a path")
+        } else if ours.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+            Some("a login must not end at one of our endpoints")
+        } else {
+            None
+        };
+        if let Some(why) = wrong {
+            findings.report(&text.at, why).help("write a path of the application, such as `/`");
+            return None;
+        }
+        Some(text.value)
+    });
+    for name in raw.login_params.iter().flat_map(|list| &list.value) {
+        if name.value.is_empty() || FIXED.contains(&name.value.as_str()) {
+            findings
+                .report(&name.at, "browsers must not choose this parameter")
+                .help("drop it from the list");
+        }
+    }
+    let login_params = super::texts(raw.login_params);
+    Some(Settings {
+        public_url: public_url?.clone(),
+        base_path: base_path?,
+        default_return_to: default_return_to?,
+        login_params: login_params?,
+    })
+}
+
+/// Parameters of an authorization request that are the gateway's to choose (RFC 6749, RFC 7636, OIDC Core).
+pub(super) const FIXED: &[&str] = &[
+    "response_type",
+    "response_mode",
+    "client_id",
+    "client_secret",
+    "redirect_uri",
+    "scope",
+    "state",
+    "nonce",
+    "code_challenge",
+    "code_challenge_method",
+    "request",
+    "request_uri",
+    "resource",
+    "id_token_hint",
+    "rd",
+];

@@ -1,0 +1,263 @@
+//! Problems: all that is wrong with a file, each with its place and a way out.
+//!
+//! While a file is read, [`Findings`] collects places as byte ranges and the ranges that hold secrets. Only the
+//! lines that a problem points at are kept, with every secret masked, so that neither `Display` nor `Debug` of
+//! [`Problems`] can print one. Messages never quote what was written: the caret shows it.
+
+use std::fmt;
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+/// Everything that is wrong with a configuration file, or what is worth a warning.
+#[derive(Debug, Clone, Default)]
+pub struct Problems {
+    name: String,
+    list: Vec<Problem>,
+}
+
+impl Problems {
+    /// A single problem of the file as a whole.
+    pub(super) fn of_file(name: &str, message: String) -> Self {
+        let problem = Problem { severity: Severity::Error, message, help: None, places: Vec::new() };
+        Self { name: name.to_owned(), list: vec![problem] }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The problems in the order of the file.
+    pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
+        self.list.iter()
+    }
+
+    /// The look of rustc's messages, in colours for a terminal.
+    pub fn to_terminal(&self) -> String {
+        self.render(&Renderer::styled())
+    }
+
+    fn render(&self, renderer: &Renderer) -> String {
+        let mut out = String::new();
+        for problem in &self.list {
+            out.push_str(&renderer.render(&[problem.report(&self.name)]));
+            out.push_str("\n\n");
+        }
+        let errors = self.list.iter().filter(|problem| problem.severity == Severity::Error).count();
+        if errors > 0 {
+            let noun = if errors == 1 { "problem" } else { "problems" };
+            let summary = format!("{}: {errors} {noun}", self.name);
+            out.push_str(&renderer.render(&[Group::with_title(Level::ERROR.primary_title(summary))]));
+            out.push('\n');
+        }
+        out
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(&Renderer::plain()))
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// One thing that is wrong, or worth a warning.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    severity: Severity,
+    message: String,
+    help: Option<String>,
+    places: Vec<Place>,
+}
+
+impl Problem {
+    /// What is wrong.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to change.
+    pub fn help(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+
+    /// Line and column, both from 1; `None` where the file as a whole is meant.
+    pub fn position(&self) -> Option<(usize, usize)> {
+        self.places.first().map(|place| (place.line, place.column))
+    }
+
+    fn report<'a>(&'a self, name: &'a str) -> Group<'a> {
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let mut group = Group::with_title(level.primary_title(self.message.as_str()));
+        for (index, place) in self.places.iter().enumerate() {
+            if self.places.iter().take(index).any(|earlier| earlier.line == place.line) {
+                continue; // drawn with the first place on its line
+            }
+            let mut snippet = Snippet::source(place.excerpt.as_str()).line_start(place.line).path(name);
+            for (order, here) in self.places.iter().enumerate().filter(|(_, here)| here.line == place.line) {
+                let kind = if order == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
+                let label = (!here.label.is_empty()).then_some(here.label.as_str());
+                snippet = snippet.annotation(kind.span(here.marked.clone()).label(label));
+            }
+            group = group.element(snippet);
+        }
+        match &self.help {
+            Some(help) => group.element(Level::HELP.message(help.as_str())),
+            None => group,
+        }
+    }
+}
+
+/// Whether a finding stops the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Severity {
+    Error,
+    Warning,
+}
+
+/// A part of one line of the file, as it may be shown.
+#[derive(Debug, Clone)]
+struct Place {
+    line: usize,
+    column: usize,
+    excerpt: String,
+    marked: Range<usize>,
+    label: String,
+}
+
+/// What a reading of a file has found so far.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    list: Vec<Finding>,
+    masked: Vec<Range<usize>>,
+}
+
+impl Findings {
+    /// Something is wrong at `at`.
+    pub(crate) fn report(&mut self, at: &Range<usize>, message: impl Into<String>) -> &mut Finding {
+        self.add(Severity::Error, at, message.into())
+    }
+
+    /// Something at `at` is legal and probably not meant.
+    pub(crate) fn warn(&mut self, at: &Range<usize>, message: impl Into<String>) -> &mut Finding {
+        self.add(Severity::Warning, at, message.into())
+    }
+
+    /// What stands at `at` is understood and belongs to a later release.
+    pub(crate) fn not_yet(&mut self, at: &Range<usize>, what: &str) -> &mut Finding {
+        self.report(at, format!("{what}: not yet supported"))
+    }
+
+    /// Whatever stands at `at` may be a secret and is never shown.
+    pub(crate) fn mask(&mut self, at: &Range<usize>) {
+        self.masked.push(at.clone());
+    }
+
+    /// Whether something is wrong.
+    pub(crate) fn has_errors(&self) -> bool {
+        self.list.iter().any(|finding| finding.severity == Severity::Error)
+    }
+
+    /// The problems of the file `name`, whose text is `source`, in the order of the file.
+    pub(crate) fn finish(mut self, name: &str, source: &str) -> Problems {
+        self.list.sort_by_key(|finding| finding.places.first().map_or(0, |(at, _)| at.start));
+        self.masked.extend(credentials_in_urls(source));
+        let problem = |finding: Finding| Problem {
+            severity: finding.severity,
+            message: finding.message,
+            help: finding.help,
+            places: finding
+                .places
+                .into_iter()
+                .map(|(at, label)| place(source, &self.masked, &at, label))
+                .collect(),
+        };
+        Problems { name: name.to_owned(), list: self.list.into_iter().map(problem).collect() }
+    }
+
+    fn add(&mut self, severity: Severity, at: &Range<usize>, message: String) -> &mut Finding {
+        let index = self.list.len();
+        self.list.push(Finding { severity, message, help: None, places: vec![(at.clone(), String::new())] });
+        #[expect(clippy::indexing_slicing, reason = "pushed in the line before")]
+        &mut self.list[index]
+    }
+}
+
+/// One finding, to be completed by what reported it.
+#[derive(Debug)]
+pub(crate) struct Finding {
+    severity: Severity,
+    message: String,
+    help: Option<String>,
+    places: Vec<(Range<usize>, String)>,
+}
+
+impl Finding {
+    /// Says what to change.
+    pub(crate) fn help(&mut self, text: impl Into<String>) -> &mut Self {
+        self.help = Some(text.into());
+        self
+    }
+
+    /// Points at a second place.
+    pub(crate) fn also(&mut self, at: &Range<usize>, label: &str) -> &mut Self {
+        self.places.push((at.clone(), label.to_owned()));
+        self
+    }
+}
+
+/// The line that `at` begins on, masked, and the part of it that `at` covers.
+fn place(source: &str, masked: &[Range<usize>], at: &Range<usize>, label: String) -> Place {
+    let start = floor(source, at.start);
+    let before = source.get(..start).unwrap_or_default();
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let text = source.get(line_start..).unwrap_or_default();
+    let text = text.split(['\n', '\r']).next().unwrap_or_default();
+    let mut excerpt = String::with_capacity(text.len() + 1);
+    let mut marked = text.len()..text.len();
+    for (offset, character) in text.char_indices() {
+        let offset = line_start + offset;
+        let hidden = !character.is_whitespace() && masked.iter().any(|range| range.contains(&offset));
+        if offset == start {
+            marked.start = excerpt.len();
+        }
+        excerpt.push(if hidden { '*' } else { character });
+        if offset < at.end {
+            marked.end = excerpt.len();
+        }
+    }
+    marked.start = marked.start.min(excerpt.len());
+    marked.end = marked.end.clamp(marked.start, excerpt.len());
+    let column = source.get(line_start..start).unwrap_or_default().chars().count() + 1;
+    Place { line: before.matches('\n').count() + 1, column, excerpt, marked, label }
+}
+
+/// The last character boundary at or before `offset`.
+fn floor(source: &str, offset: usize) -> usize {
+    let mut offset = offset.min(source.len());
+    while !source.is_char_boundary(offset) {
+        offset -= 1;
+    }
+    offset
+}
+
+/// Where a URL carries `user:password@`: users paste them, and no key is the right place for them.
+fn credentials_in_urls(source: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    for (scheme_end, separator) in source.match_indices("://") {
+        let start = scheme_end + separator.len();
+        let rest = source.get(start..).unwrap_or_default();
+        let end = rest
+            .find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | ','))
+            .unwrap_or(rest.len());
+        if let Some(at_sign) = rest.get(..end).and_then(|authority| authority.rfind('@')) {
+            found.push(start..start + at_sign);
+        }
+    }
+    found
+}

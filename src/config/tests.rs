@@ -1,0 +1,1 @@
+//! What loads, what does not, and what is said about it.
