@@ -1,1 +1,5 @@
-//! Wiring.
+//! The only wiring: settings in, a running gateway out, and back to rest.
+
+mod build;
+
+pub use build::{App, StartError};

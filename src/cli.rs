@@ -4,12 +4,15 @@
 
 mod check;
 pub mod dev;
+mod healthcheck;
 mod keygen;
+mod run;
 mod schema;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use url::Url;
@@ -46,6 +49,9 @@ pub struct RunArgs {
     /// The configuration file
     #[arg(value_name = "FILE", env = "BEARWARD_CONFIG", default_value = "bearward.yaml")]
     pub file: PathBuf,
+    /// The same, as an option
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    pub config: Option<PathBuf>,
 }
 
 /// Arguments of `dev`.
@@ -57,6 +63,24 @@ pub struct DevArgs {
     /// Forward to this server instead of the demo: scheme, host and port
     #[arg(long, value_name = "URL")]
     pub upstream: Option<Url>,
+    /// Where the embedded provider listens; a loopback address [default: any free port]
+    #[arg(long, value_name = "ADDRESS")]
+    pub provider_listen: Option<SocketAddr>,
+    /// Where health and metrics are
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
+    pub admin: SocketAddr,
+    /// How long the provider's access tokens live: short, so that rotation is seen
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_life)]
+    pub access_token_life: Duration,
+}
+
+/// `10s`, `5m`: at least two seconds, since a token's life is counted in whole ones.
+fn parse_life(text: &str) -> Result<Duration, String> {
+    let parsed: jiff::SignedDuration = text.parse().map_err(|_| "write it like `10s` or `5m`".to_owned())?;
+    match Duration::try_from(parsed) {
+        Ok(life) if life >= Duration::from_secs(2) => Ok(life),
+        _ => Err("at least `2s`".to_owned()),
+    }
 }
 
 /// Arguments of `check`.
@@ -89,18 +113,14 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Keygen(args) => keygen::run(&args),
         Command::Schema => schema::run(),
-        Command::Run(_) => missing("run"),
-        Command::Dev(_) => missing("dev"),
-        Command::Healthcheck(_) => missing("healthcheck"),
+        Command::Run(args) => run::run(&args),
+        Command::Dev(args) => dev::run(&args),
+        Command::Healthcheck(args) => healthcheck::run(&args),
     }
 }
 
 /// Bad usage or configuration: `EX_USAGE` of sysexits.
 pub const EX_USAGE: u8 = 64;
-
-fn missing(command: &str) -> ExitCode {
-    failed(&format!("`bearward {command}` is not built yet"))
-}
 
 /// Prints a result. A reader that has gone is no failure: `bearward schema | head` is fine.
 fn print(text: &str) -> ExitCode {

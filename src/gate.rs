@@ -2,8 +2,13 @@
 //!
 //! The verdict is computed once and then only applied. `gate` writes no response and opens no connection.
 
+pub mod admit;
 pub mod denial;
+pub mod forward;
 pub mod head;
+pub mod policy;
 pub mod route;
 pub mod settings;
 pub mod verdict;
+
+pub use admit::Gate;

@@ -91,6 +91,13 @@ pub fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsErr
     Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
 }
 
+/// A client that trusts nobody, for a peer that is spoken to without TLS.
+pub fn trusting_nobody() -> Arc<ClientConfig> {
+    #[expect(clippy::disallowed_methods, reason = "the one place that builds TLS configurations")]
+    let builder = ClientConfig::builder();
+    Arc::new(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
 /// A server that presents the certificate chain of `cert` and speaks HTTP/2 and HTTP/1.1.
 ///
 /// # Errors

@@ -129,7 +129,8 @@ pub fn logged_out_page(request_id: RequestId, links: &Links) -> Response<Bytes> 
 /// `login_url` is told only with a 401 that a login mends.
 pub fn problem(denial: &Denial, request_id: RequestId, login_url: Option<&str>) -> Response<Bytes> {
     let effects = denial.effects();
-    let mendable = effects.status == StatusCode::UNAUTHORIZED && effects.remedy == Remedy::Login;
+    let mendable = effects.status == StatusCode::UNAUTHORIZED
+        && matches!(effects.remedy, Remedy::Login | Remedy::LoginByHand);
     let document = Problem {
         kind: format!("urn:bearward:problem:{}", effects.label),
         title: wording::of(denial).title,
@@ -207,7 +208,7 @@ impl Page<'_> {
 fn action<'a>(denial: &Denial, links: &'a Links) -> Action<'a> {
     match denial.effects().remedy {
         Remedy::Login if *denial == Denial::NoSession => Action { href: &links.login, text: "Log in" },
-        Remedy::Login => Action { href: &links.login, text: "Log in again" },
+        Remedy::Login | Remedy::LoginByHand => Action { href: &links.login, text: "Log in again" },
         // An empty reference is the page's own address (RFC 3986 §4.4), so it need not be written into the page.
         Remedy::Retry => Action { href: "", text: "Try again" },
         Remedy::Nothing => Action { href: &links.home, text: "Go to the start page" },

@@ -15,13 +15,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use super::EdgeError;
 use super::readiness::Readiness;
+use crate::telemetry::metrics::{self, Metrics};
 
 /// The running admin listener. Dropping it closes it.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Admin {
         address: SocketAddr,
         runtime: &Handle,
         readiness: Arc<Readiness>,
-        registry: Arc<Registry>,
+        metrics: Metrics,
     ) -> Result<Self, EdgeError> {
         let fail = |source| EdgeError::Listen { address, source };
         let socket = std::net::TcpListener::bind(address).map_err(fail)?;
@@ -49,7 +49,7 @@ impl Admin {
             let _inside = runtime.enter();
             TcpListener::from_std(socket).map_err(fail)?
         };
-        let task = accept(listener, Served { readiness, registry });
+        let task = accept(listener, Served { readiness, metrics });
         #[expect(clippy::disallowed_methods, reason = "the edge's own loops spawn")]
         let task = runtime.spawn(task).abort_handle();
         Ok(Self { address, task })
@@ -70,7 +70,7 @@ impl Drop for Admin {
 #[derive(Clone)]
 struct Served {
     readiness: Arc<Readiness>,
-    registry: Arc<Registry>,
+    metrics: Metrics,
 }
 
 async fn accept(listener: TcpListener, served: Served) {
@@ -114,13 +114,7 @@ impl Served {
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
-        let mut text = String::new();
-        match prometheus_client::encoding::text::encode(&mut text, &self.registry) {
-            Ok(()) => {
-                response(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text)
-            }
-            Err(_) => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, ""),
-        }
+        response(StatusCode::OK, metrics::CONTENT_TYPE, self.metrics.encode())
     }
 }
 

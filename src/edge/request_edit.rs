@@ -53,7 +53,10 @@ pub(super) fn apply(
     forwarded(request, origin)?;
     // Last, so that a route may also set what is set above.
     for (name, value) in &plan.set {
-        request.insert_header(name.clone(), value.clone())?;
+        match value {
+            Some(value) => request.insert_header(name.clone(), value.clone())?,
+            None => drop(request.remove_header(name)),
+        }
     }
     Ok(())
 }

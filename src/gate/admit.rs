@@ -1,103 +1,204 @@
-//! Temporary gate for the edge's own tests; the real one replaces this file.
+//! The way of a request through the gate: route, policy, session, verdict.
 
 use std::sync::Arc;
 
-use http::header::COOKIE;
+use http::header::{ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use http::{HeaderMap, HeaderValue, Method};
 
-use super::denial::Denial;
+use super::denial::{CookieFate, Denial};
+use super::forward::identity_headers;
 use super::head::RequestHead;
+use super::policy::csrf::{self, Origins};
 use super::route::host::host_of;
-use super::route::path::judge;
-use super::route::table::{Match, Table, TableError};
-use super::settings::{Auth, Piece, Settings};
-use super::verdict::{AnswerKind, CookieEdit, EndpointCall, ForwardPlan, Refusal, Verdict};
+use super::route::path;
+use super::route::table::{Match, Table};
+use super::settings::{Auth, RefreshOn, Route};
+use super::verdict::{AnswerKind, CookieEdit, Endpoint, EndpointCall, ForwardPlan, Refusal, Verdict};
+use crate::session::cookie::jar::{Jar, Others};
+use crate::session::refresh::record::{Ask, EndCause, Refused};
+use crate::session::sessions::{Admitted, Sessions};
 use crate::session::ticket::Ticket;
 
-/// Decides.
+/// Decides about every request.
 #[derive(Debug)]
 pub struct Gate {
     table: Table,
+    origins: Origins,
+    sessions: Sessions,
 }
 
 impl Gate {
-    /// A gate that knows routes and no sessions.
-    ///
-    /// # Errors
-    /// Where the table cannot be built.
-    pub fn new(settings: Settings) -> Result<Self, TableError> {
-        let routes = settings.routes.into_iter().map(Arc::new).collect();
-        Ok(Self { table: Table::new(&settings.base_path, routes)? })
+    /// A gate over a route table and the sessions.
+    pub fn new(table: Table, origins: Origins, sessions: Sessions) -> Self {
+        Self { table, origins, sessions }
     }
 
-    /// Decides about a request.
-    #[expect(clippy::unused_async, reason = "the real gate may wait for a refresh")]
+    /// The verdict about a request. Waits only where nothing but a refresh under way can help.
     pub async fn admit(&self, head: &RequestHead<'_>) -> Verdict {
-        let target = match judge(head.target) {
-            Ok(target) => target,
-            Err(denial) => return deny(head, denial),
-        };
-        let host = host_of(head.parts);
-        match self.table.find(host.as_deref(), target.path, &head.parts.method) {
-            Match::Route(route) => {
-                let session = (route.auth == Auth::Session).then(Ticket::temporary);
-                let text = |pieces: &[Piece]| {
-                    pieces
-                        .iter()
-                        .map(|piece| match piece {
-                            Piece::Text(text) | Piece::Claim(text) => text.as_str(),
-                        })
-                        .collect::<String>()
-                };
-                Verdict::Forward(ForwardPlan {
-                    cookies: edit(&head.parts.headers),
-                    authorization: session
-                        .as_ref()
-                        .map(|_| HeaderValue::from_static("Bearer of-the-session")),
-                    set: route
-                        .set_headers
-                        .iter()
-                        .filter_map(|(name, template)| {
-                            Some((name.clone(), HeaderValue::from_str(&text(&template.0)).ok()?))
-                        })
-                        .collect(),
-                    route: Arc::clone(route),
-                    session,
-                })
-            }
-            Match::Endpoint(endpoint) => Verdict::Endpoint(EndpointCall { endpoint, session: None }),
-            Match::MethodNotAllowed(methods) => deny(head, Denial::MethodNotAllowed(methods)),
-            Match::Nothing => deny(head, Denial::NoRoute),
+        match self.route(head) {
+            Ok(Match::Route(route)) => self.forward(Arc::clone(route), head).await,
+            Ok(Match::Endpoint(endpoint)) => self.call(endpoint, head).await,
+            Ok(Match::MethodNotAllowed(methods)) => deny(Denial::MethodNotAllowed(methods), head),
+            Ok(Match::Nothing) => deny(Denial::NoRoute, head),
+            Err(denial) => deny(denial, head),
         }
     }
 
-    /// What the response of a request with this session sets.
-    pub fn response_cookies(&self, _: &Ticket) -> Vec<HeaderValue> {
-        vec![HeaderValue::from_static("__Host-bearward=next; Path=/; Secure; HttpOnly")]
+    /// The `Set-Cookie` values of a response, decided when its head is written (rule 4).
+    pub fn response_cookies(&self, ticket: &Ticket) -> Vec<HeaderValue> {
+        self.sessions.cookies_due(ticket)
     }
 
-    /// Whether a cookie of this name is ours.
+    /// Whether a cookie name is ours: an upstream must not set it (std:94).
     pub fn is_own_cookie(&self, name: &str) -> bool {
-        name.starts_with("__Host-bearward")
+        self.sessions.names().is_ours(name.as_bytes())
+    }
+
+    fn route(&self, head: &RequestHead<'_>) -> Result<Match<'_>, Denial> {
+        let target = path::judge(head.target)?;
+        Ok(self.table.find(host_of(head.parts).as_deref(), target.path, &head.parts.method))
+    }
+
+    async fn forward(&self, route: Arc<Route>, head: &RequestHead<'_>) -> Verdict {
+        let headers = &head.parts.headers;
+        let jar = Jar::read(headers, self.sessions.names());
+        let cookies = match jar.others(headers, self.sessions.names()) {
+            Others::Untouched => CookieEdit::Keep,
+            Others::Nothing => CookieEdit::Remove,
+            Others::Joined(line) => CookieEdit::Replace(line),
+        };
+        if route.auth == Auth::None {
+            return Verdict::Forward(ForwardPlan {
+                route,
+                cookies,
+                authorization: None,
+                set: Vec::new(),
+                session: None,
+            });
+        }
+        // Policy before any session work.
+        if let Err(denial) = csrf::judge(&head.parts.method, headers, &self.origins) {
+            return deny(denial, head);
+        }
+        // Rule 8: a refresh only where the response can carry the cookie.
+        let ask =
+            if route.refresh == RefreshOn::Never || is_preflight(head) { Ask::NoRefresh } else { Ask::Usual };
+        match self.session(&jar, ask, head).await {
+            Err(refusal) => Verdict::Deny(refusal),
+            Ok(ticket) => Verdict::Forward(ForwardPlan {
+                authorization: Some(ticket.session.tokens.bearer.clone()),
+                set: identity_headers(&route, &ticket.session),
+                route,
+                cookies,
+                session: Some(ticket),
+            }),
+        }
+    }
+
+    async fn call(&self, endpoint: Endpoint, head: &RequestHead<'_>) -> Verdict {
+        if endpoint.is_guarded()
+            && let Err(denial) = csrf::judge(&head.parts.method, &head.parts.headers, &self.origins)
+        {
+            return deny(denial, head);
+        }
+        let ask = match endpoint {
+            Endpoint::Session | Endpoint::UserInfo => Ask::Usual,
+            Endpoint::SessionRefresh => Ask::RefreshNow,
+            Endpoint::Login | Endpoint::Callback | Endpoint::Logout | Endpoint::LoggedOut => {
+                return Verdict::Endpoint(EndpointCall { endpoint, session: None });
+            }
+        };
+        let jar = Jar::read(&head.parts.headers, self.sessions.names());
+        match self.session(&jar, ask, head).await {
+            Ok(ticket) => Verdict::Endpoint(EndpointCall { endpoint, session: Some(ticket) }),
+            Err(mut refusal) => {
+                // These endpoints speak JSON, whoever asks.
+                refusal.answer = AnswerKind::Problem;
+                Verdict::Deny(refusal)
+            }
+        }
+    }
+
+    async fn session(&self, jar: &Jar<'_>, ask: Ask, head: &RequestHead<'_>) -> Result<Ticket, Refusal> {
+        let (refused, presented) = match self.sessions.admit(jar, ask).await {
+            Admitted::Ticket(ticket) => {
+                return Ok(Ticket { carries_cookie: ask != Ask::NoRefresh, ..ticket });
+            }
+            Admitted::Nobody => {
+                return Err(Refusal {
+                    denial: Denial::NoSession,
+                    answer: answer_kind(head),
+                    cookies: Vec::new(),
+                });
+            }
+            Admitted::Refused { refused, presented } => (refused, presented),
+        };
+        let denial = denial_of(refused);
+        let cookies = match denial.effects().cookie {
+            _ if ask == Ask::NoRefresh => Vec::new(),
+            CookieFate::Delete => self.sessions.deletion(presented.chunks),
+            CookieFate::Keep => self.sessions.newest_cookies(&presented),
+        };
+        Err(Refusal { denial, answer: answer_kind(head), cookies })
     }
 }
 
-fn deny(head: &RequestHead<'_>, denial: Denial) -> Verdict {
-    let page = head.parts.method == Method::GET
-        && head.parts.headers.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate");
-    let answer = if page { AnswerKind::Page } else { AnswerKind::Problem };
-    Verdict::Deny(Refusal { denial, answer, cookies: Vec::new() })
+impl Endpoint {
+    /// Whether another site must not cause a call. Login and callback are entered from other sites by design;
+    /// they have `state` instead.
+    const fn is_guarded(self) -> bool {
+        match self {
+            Self::Logout | Self::SessionRefresh | Self::Session | Self::UserInfo => true,
+            Self::Login | Self::Callback | Self::LoggedOut => false,
+        }
+    }
 }
 
-fn edit(headers: &HeaderMap) -> CookieEdit {
-    let lines: Vec<_> = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok()).collect();
-    let kept: Vec<_> = lines
+fn denial_of(refused: Refused) -> Denial {
+    match refused {
+        Refused::Ended(EndCause::Lifetime | EndCause::Idle) => Denial::SessionExpired,
+        Refused::Ended(EndCause::Replaced) => Denial::SessionReplaced,
+        Refused::Ended(
+            EndCause::Logout | EndCause::InvalidGrant | EndCause::Rollback | EndCause::IdTokenMismatch,
+        ) => Denial::SessionEnded,
+        Refused::RolledBack => Denial::RolledBack,
+        Refused::NoRefreshToken => Denial::NoRefreshToken,
+        Refused::RefreshNotAllowed => Denial::RefreshNotAllowed,
+        Refused::LoginRequired(code) => Denial::LoginRequired(code),
+        Refused::RefreshUnknown => Denial::RefreshUnknown,
+        Refused::Unavailable(retry_after) => Denial::ProviderUnavailable { retry_after },
+    }
+}
+
+fn deny(denial: Denial, head: &RequestHead<'_>) -> Verdict {
+    Verdict::Deny(Refusal { denial, answer: answer_kind(head), cookies: Vec::new() })
+}
+
+/// What kind of answer the client can use: `Sec-Fetch-Mode` first, `Accept` where it is missing (DESIGN §7).
+pub fn answer_kind(head: &RequestHead<'_>) -> AnswerKind {
+    let headers = &head.parts.headers;
+    let reads = matches!(head.parts.method, Method::GET | Method::HEAD);
+    let navigates = match headers.get("sec-fetch-mode") {
+        Some(mode) => mode == "navigate",
+        None => accepts_html(headers),
+    };
+    if reads && navigates && !csrf::is_websocket(headers) { AnswerKind::Page } else { AnswerKind::Problem }
+}
+
+fn accepts_html(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(ACCEPT)
         .iter()
-        .flat_map(|line| line.split("; "))
-        .filter(|pair| !pair.starts_with("__Host-bearward"))
-        .collect();
-    if kept.is_empty() {
-        return CookieEdit::Remove;
-    }
-    HeaderValue::from_str(&kept.join("; ")).map_or(CookieEdit::Remove, CookieEdit::Replace)
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|range| {
+            range.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/html"))
+        })
+}
+
+fn is_preflight(head: &RequestHead<'_>) -> bool {
+    let headers = &head.parts.headers;
+    head.parts.method == Method::OPTIONS
+        && headers.contains_key(ORIGIN)
+        && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }

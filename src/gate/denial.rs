@@ -29,6 +29,8 @@ pub enum Denial {
     SessionEnded,
     /// The session reached its lifetime or was idle for too long.
     SessionExpired,
+    /// The browser logged in again meanwhile: it has a newer cookie, which must not be deleted.
+    SessionReplaced,
     /// A superseded cookie came back after its grace; the policy keeps the session.
     RolledBack,
     /// The access token ran out and there is no refresh token.
@@ -67,7 +69,7 @@ pub struct Effects {
     pub label: &'static str,
     /// What becomes of the session cookie.
     pub cookie: CookieFate,
-    /// Whether a login would help: a navigation is sent there.
+    /// What the user can do.
     pub remedy: Remedy,
 }
 
@@ -83,8 +85,10 @@ pub enum CookieFate {
 /// What a user can do about a denial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
-    /// Log in.
+    /// Log in: a navigation is sent there at once.
     Login,
+    /// Log in, after reading why: sent there at once, a refusal at the provider would become a loop.
+    LoginByHand,
     /// Try again later.
     Retry,
     /// Nothing: the request itself is at fault.
@@ -95,7 +99,7 @@ impl Denial {
     /// What this denial does. Exhaustive on purpose: a new reason must choose.
     pub const fn effects(&self) -> Effects {
         use CookieFate::{Delete, Keep};
-        use Remedy::{Login, Nothing, Retry};
+        use Remedy::{Login, LoginByHand, Nothing, Retry};
         let (status, label, cookie, remedy) = match self {
             Self::NoRoute => (StatusCode::NOT_FOUND, "no_route", Keep, Nothing),
             Self::MethodNotAllowed(_) => {
@@ -111,9 +115,10 @@ impl Denial {
             Self::NoSession => (StatusCode::UNAUTHORIZED, "no_session", Keep, Login),
             Self::SessionEnded => (StatusCode::UNAUTHORIZED, "session_ended", Delete, Login),
             Self::SessionExpired => (StatusCode::UNAUTHORIZED, "session_expired", Delete, Login),
+            Self::SessionReplaced => (StatusCode::UNAUTHORIZED, "session_replaced", Keep, Login),
             Self::RolledBack => (StatusCode::UNAUTHORIZED, "rolled_back", Keep, Login),
             Self::NoRefreshToken => (StatusCode::UNAUTHORIZED, "no_refresh_token", Keep, Login),
-            Self::LoginRequired(_) => (StatusCode::UNAUTHORIZED, "login_required", Keep, Login),
+            Self::LoginRequired(_) => (StatusCode::UNAUTHORIZED, "login_required", Keep, LoginByHand),
             Self::RefreshUnknown => (StatusCode::UNAUTHORIZED, "refresh_unknown", Keep, Login),
             Self::RefreshNotAllowed => (StatusCode::UNAUTHORIZED, "refresh_not_allowed", Keep, Retry),
             Self::ProviderUnavailable { .. } => {

@@ -28,8 +28,8 @@ pub struct ForwardPlan {
     pub cookies: CookieEdit,
     /// The `Authorization` to send; `None` removes what the client sent, unless the route has no authentication.
     pub authorization: Option<HeaderValue>,
-    /// Header fields to set after hop-by-hop fields were removed; a client's fields of these names are dropped.
-    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// Header fields to set after hop-by-hop fields were removed; `None` only drops what the client sent.
+    pub set: Vec<(HeaderName, Option<HeaderValue>)>,
     /// The session behind the request: what the response head needs to decide `Set-Cookie`.
     pub session: Option<Ticket>,
 }
@@ -50,7 +50,7 @@ pub enum CookieEdit {
 pub struct EndpointCall {
     /// Which one.
     pub endpoint: Endpoint,
-    /// The session cookie that came with the call, as far as it is good.
+    /// The session, for endpoints that need one.
     pub session: Option<Ticket>,
 }
 

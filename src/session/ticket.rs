@@ -25,10 +25,3 @@ pub struct Presented {
     /// Into how many cookies it was split.
     pub chunks: usize,
 }
-
-impl Ticket {
-    /// Temporary.
-    pub const fn temporary() -> Self {
-        Self { _private: () }
-    }
-}

@@ -72,9 +72,9 @@ impl Metrics {
     }
 
     /// Adds metrics of another room; their names get the prefix `bearward_`.
-    pub fn register(&self, add: impl FnOnce(&mut Registry)) {
+    pub fn register<T>(&self, add: impl FnOnce(&mut Registry) -> T) -> T {
         let mut registry = self.0.registry.write().unwrap_or_else(PoisonError::into_inner);
-        add(registry.sub_registry_with_prefix("bearward"));
+        add(registry.sub_registry_with_prefix("bearward"))
     }
 
     /// Counts a login.

@@ -33,6 +33,8 @@ fn denials() -> Vec<Denial> {
         Denial::UpstreamUnreachable,
         Denial::UpstreamTimeout,
         Denial::Overloaded,
+        Denial::SessionReplaced,
+        Denial::Loop,
     ];
     let places = all.iter().map(|denial| match denial {
         Denial::NoRoute => 0,
@@ -56,8 +58,10 @@ fn denials() -> Vec<Denial> {
         Denial::UpstreamUnreachable => 18,
         Denial::UpstreamTimeout => 19,
         Denial::Overloaded => 20,
+        Denial::SessionReplaced => 21,
+        Denial::Loop => 22,
     });
-    assert!(places.eq(0..21), "a denial is missing from the table");
+    assert!(places.eq(0..23), "a denial is missing from the table");
     all
 }
 
@@ -105,7 +109,7 @@ fn every_denial_has_a_page_with_an_id_and_one_action() {
         let page = error_page(&denial, ID, &links());
         let action = match effects.remedy {
             Remedy::Login if effects.label == "no_session" => "Log in",
-            Remedy::Login => "Log in again",
+            Remedy::Login | Remedy::LoginByHand => "Log in again",
             Remedy::Retry => "Try again",
             Remedy::Nothing => "Go to the start page",
         };
@@ -145,7 +149,8 @@ fn every_denial_has_a_problem_document() {
         assert_eq!(document["request_id"], ID_TEXT);
         assert_eq!(document["instance"], format!("urn:bearward:request:{ID_TEXT}"));
         assert!(document["title"].is_string() && document["detail"].is_string());
-        let mendable = effects.status == StatusCode::UNAUTHORIZED && effects.remedy == Remedy::Login;
+        let mendable = effects.status == StatusCode::UNAUTHORIZED
+            && matches!(effects.remedy, Remedy::Login | Remedy::LoginByHand);
         assert_eq!(document.get("login_url").is_some(), mendable, "{denial:?}");
         assert!(types.insert(document["type"].to_string()), "two denials of one type");
     }

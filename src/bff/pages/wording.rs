@@ -37,6 +37,10 @@ pub(super) const fn of(denial: &Denial) -> Wording {
         Denial::SessionExpired => {
             ("Your session has expired", "It was open for its full time, or nobody used it for a while.")
         }
+        Denial::SessionReplaced => (
+            "You logged in again",
+            "This request still carried the session of before. Opening the page again helps.",
+        ),
         Denial::RolledBack => (
             "Please log in again",
             "The browser sent an outdated copy of its session. That happens after it was restored from a backup.",
@@ -73,6 +77,9 @@ pub(super) const fn of(denial: &Denial) -> Wording {
             "The service took too long",
             "The part behind this page did not answer in time. Your login is not affected.",
         ),
+        Denial::Loop => {
+            ("This address leads in a circle", "The request came back to the gateway that had sent it on.")
+        }
         Denial::Overloaded => {
             ("Please try again in a moment", "The service is busy or restarting and will be back shortly.")
         }

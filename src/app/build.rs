@@ -1,0 +1,192 @@
+//! Builds a running gateway from settings.
+//!
+//! Everything is constructed here, once, in the order of the rooms; nothing else in the program makes what another
+//! room needs.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use url::Url;
+
+use crate::base::http_client::NetworkClient;
+use crate::base::tasks::Tasks;
+use crate::base::time::Clock;
+use crate::base::tls::{self, TlsError};
+use crate::bff::Bff;
+use crate::config::Settings;
+use crate::edge::admin::Admin;
+use crate::edge::live::Live;
+use crate::edge::metrics::Metrics as EdgeMetrics;
+use crate::edge::readiness::Readiness;
+use crate::edge::settings::Drain;
+use crate::edge::upstream::{UpstreamError, Upstreams};
+use crate::edge::{Edge, EdgeError};
+use crate::gate::Gate;
+use crate::gate::policy::csrf::Origins;
+use crate::gate::route::table::{Table, TableError};
+use crate::oidc::Provider;
+use crate::session::cookie::seal::KeyRefused;
+use crate::session::sessions::Sessions;
+use crate::telemetry::metrics::Metrics;
+
+/// Why the gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A runtime could not be made.
+    #[error("no runtime for background work")]
+    Runtime(#[source] std::io::Error),
+    /// The provider's certificates cannot be checked.
+    #[error("the provider could not be verified")]
+    Tls(#[from] TlsError),
+    /// The session keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyRefused),
+    /// The routes contradict each other.
+    #[error(transparent)]
+    Routes(#[from] TableError),
+    /// An upstream cannot be used.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// A listener or worker could not be started.
+    #[error(transparent)]
+    Edge(#[from] EdgeError),
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct App {
+    edge: Option<Edge>,
+    admin: Option<Admin>,
+    readiness: Arc<Readiness>,
+    sessions: Sessions,
+    drain: Drain,
+    /// Flights, revocations, the admin listener: what must not depend on a worker's life.
+    background: Option<Runtime>,
+}
+
+impl App {
+    /// Starts everything; returns when all addresses listen.
+    ///
+    /// # Errors
+    /// Where something cannot be built or bound; nothing is left running then.
+    pub fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let Settings { edge, gate, bff, session, oidc, .. } = settings;
+        let background = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("background")
+            .enable_all()
+            .build()
+            .map_err(StartError::Runtime)?;
+        let tasks = Tasks::new(background.handle().clone());
+        let metrics = Metrics::new();
+        // The machine's roots are looked up only where a certificate is to be verified.
+        let trust = match Url::parse(&oidc.issuer) {
+            Ok(issuer) if issuer.scheme() == "http" => tls::trusting_nobody(),
+            _ => tls::client_config(oidc.ca_file.as_deref())?,
+        };
+        let http = NetworkClient::new(&trust);
+        let provider = Arc::new(Provider::new(oidc, Arc::new(http), Arc::clone(&clock)));
+        let sessions = Sessions::new(
+            session,
+            Arc::clone(&provider),
+            Arc::clone(&clock),
+            tasks.clone(),
+            metrics.clone(),
+        )?;
+        let origins = Origins::new(&gate.public_url, &gate.trusted_origins);
+        let public_url = gate.public_url.clone();
+        let table = Table::new(&gate.base_path, gate.routes.into_iter().map(Arc::new).collect())?;
+        let upstreams = Upstreams::new(&edge.upstreams)?;
+        let edge_metrics = Arc::new(metrics.register(EdgeMetrics::register));
+        let live = Live {
+            gate: Arc::new(Gate::new(table, origins, sessions.clone())),
+            bff: Arc::new(Bff::new(bff, sessions.clone(), Arc::clone(&provider), clock, metrics.clone())?),
+            upstreams,
+            metrics: edge_metrics,
+            public_url,
+        };
+        let readiness = Arc::new(Readiness::new());
+        warm_up(&tasks, provider, &readiness);
+        let admin = edge
+            .admin
+            .map(|address| Admin::start(address, background.handle(), Arc::clone(&readiness), metrics))
+            .transpose()?;
+        let drain = edge.drain.clone();
+        let edge = Edge::start(&edge, &Arc::new(live))?;
+        Ok(Self { edge: Some(edge), admin, readiness, sessions, drain, background: Some(background) })
+    }
+}
+
+impl App {
+    /// Where it serves, in the order of the settings.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.edge.as_ref().map(Edge::addresses).unwrap_or_default()
+    }
+
+    /// Where health and metrics are.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Admin::address)
+    }
+
+    /// Waits for SIGTERM or SIGINT.
+    ///
+    /// # Errors
+    /// Where the system lets no signal be awaited.
+    pub fn wait_for_signal(&self) -> std::io::Result<()> {
+        let Some(background) = &self.background else { return Ok(()) };
+        background.block_on(async {
+            let mut terminate = signal(SignalKind::terminate())?;
+            // Cancel safety: both only wait.
+            tokio::select! {
+                _ = terminate.recv() => {}
+                result = tokio::signal::ctrl_c() => result?,
+            }
+            Ok(())
+        })
+    }
+
+    /// Comes to rest: readiness fails, no new connection is accepted, what is under way is finished up to the
+    /// drain's limit, and every refresh in flight is finished and kept (rule 10). Must not be called on a runtime.
+    pub fn stop(mut self) {
+        self.readiness.set_draining();
+        let (Some(edge), Some(background)) = (self.edge.take(), self.background.take()) else { return };
+        background.block_on(async {
+            let report = edge.drain(&self.drain).await;
+            let finished = self.sessions.finish(self.drain.limit.max(FLIGHT_LIMIT)).await;
+            tracing::info!(cut = report.cut, refreshes_finished = finished, "stopped");
+        });
+        background.shutdown_background();
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        if let Some(background) = self.background.take() {
+            // Waiting here would panic where the app is dropped on a runtime.
+            background.shutdown_background();
+        }
+    }
+}
+
+/// Fetches the provider's metadata until it has them. A provider that is down keeps nobody from starting; the
+/// replica says why it is not ready. Once it was, it stays so: a provider's outage is no reason to take it out.
+fn warm_up(tasks: &Tasks, provider: Arc<Provider>, readiness: &Arc<Readiness>) {
+    readiness.set(CONDITION, "its metadata were not fetched yet");
+    let readiness = Arc::clone(readiness);
+    tasks.spawn_endless(async move {
+        while let Err(error) = provider.metadata().await {
+            readiness.set(CONDITION, error.label());
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        readiness.clear(CONDITION);
+    });
+}
+
+/// The name of the provider's condition in `/readyz`.
+const CONDITION: &str = "provider";
+
+/// A refresh in flight gets at least this long at shutdown: its result must not be lost.
+const FLIGHT_LIMIT: Duration = Duration::from_secs(15);

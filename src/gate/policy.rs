@@ -1,0 +1,3 @@
+//! Rules about requests that need no session: whether another site caused them.
+
+pub mod csrf;

@@ -1,0 +1,180 @@
+//! A provider, an API and the gateway between them, in one process, on ports of their own.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bearward::app::App;
+use bearward::base::tls;
+use bearward::config;
+use devidp::{Client, Provider, Settings};
+
+use super::api::Api;
+use super::browser::Browser;
+use super::clock::ShiftedClock;
+
+const SECRET: &str = "a-secret-of-the-tests-0123456789abcdef";
+const KEY: &str = "q1w2e3r4t5y6u7i8o9p0a1s2d3f4g5h6j7k8l9z0x1c";
+
+/// What a test wants of its world.
+pub struct WorldBuilder {
+    provider: Settings,
+    yaml: String,
+    routes: String,
+    upstream: Option<String>,
+    offline: bool,
+}
+
+pub struct World {
+    pub idp: Provider,
+    pub api: Api,
+    pub clock: Arc<ShiftedClock>,
+    pub home: String,
+    app: Option<App>,
+}
+
+impl World {
+    /// A provider that needs 100 to 400 ms for a token: at loopback speed even the worst gateways look well.
+    pub fn new() -> WorldBuilder {
+        let provider = Settings {
+            token_delay: Duration::from_millis(100)..=Duration::from_millis(400),
+            ..Settings::default()
+        };
+        let routes = "  - { path: /api/*, upstream: UPSTREAM, auth: session }\n  \
+                      - { path: /still/*, upstream: UPSTREAM, auth: session, refresh: false }\n  \
+                      - { path: /*, upstream: UPSTREAM, auth: none }\n";
+        WorldBuilder { provider, yaml: String::new(), routes: routes.to_owned(), upstream: None, offline: true }
+    }
+
+    pub async fn start() -> Self {
+        Self::new().start().await
+    }
+
+    /// A browser that nobody logged in with.
+    pub fn browser(&self) -> Browser {
+        Browser::new(&self.home)
+    }
+
+    /// A browser in which `user` is logged in.
+    pub async fn signed_in(&self, user: &str) -> Browser {
+        let browser = self.browser();
+        let reply = browser.log_in(user, "/").await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        browser
+    }
+
+    /// Time passes for the gateway and the provider alike.
+    pub fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+        self.idp.advance_clock(time);
+    }
+
+    /// The access token of every session runs out.
+    pub fn expire_access_tokens(&self) {
+        self.pass(Duration::from_secs(301));
+    }
+
+    /// Requests until one is answered with 200; panics after `limit`.
+    pub async fn recovers_within(&self, limit: Duration, browser: &Browser, path: &str) -> Duration {
+        let start = std::time::Instant::now();
+        loop {
+            let reply = browser.get(path).await;
+            if reply.status == 200 {
+                return start.elapsed();
+            }
+            assert!(start.elapsed() < limit, "still {} after {limit:?}: {}", reply.status, reply.text());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub fn admin(&self) -> String {
+        format!("http://{}", self.app.as_ref().unwrap().admin_address().unwrap())
+    }
+
+    /// Ends the gateway as SIGTERM does.
+    pub async fn stop(mut self) {
+        if let Some(app) = self.app.take() {
+            tokio::task::spawn_blocking(move || app.stop()).await.unwrap();
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(app) = self.app.take() {
+            // A runtime must not be dropped inside another.
+            std::thread::spawn(move || drop(app)).join().unwrap();
+        }
+    }
+}
+
+impl WorldBuilder {
+    pub fn provider(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.provider);
+        self
+    }
+
+    /// Further top-level lines of the configuration.
+    pub fn yaml(mut self, lines: &str) -> Self {
+        self.yaml.push_str(lines);
+        self.yaml.push('\n');
+        self
+    }
+
+    /// Other routes; `UPSTREAM` stands for the API.
+    pub fn routes(mut self, lines: &str) -> Self {
+        self.routes = lines.to_owned();
+        self
+    }
+
+    /// Another upstream than the API.
+    pub fn upstream(mut self, url: &str) -> Self {
+        self.upstream = Some(url.to_owned());
+        self
+    }
+
+    /// The provider gives this client no refresh tokens.
+    pub fn without_refresh_tokens(mut self) -> Self {
+        self.offline = false;
+        self
+    }
+
+    pub async fn start(self) -> World {
+        tls::install_provider();
+        let idp = Provider::start(self.provider).await.unwrap();
+        let api = Api::start(idp.clone()).await;
+        let port = free_port();
+        let home = format!("http://localhost:{port}");
+        let mut client = Client::new("bearward", SECRET, &format!("{home}/oauth2/callback"))
+            .after_logout(&format!("{home}/oauth2/logout/callback"));
+        client.allow_offline = self.offline;
+        idp.register(client);
+        let upstream = self.upstream.unwrap_or_else(|| api.url());
+        let routes = self.routes.replace("UPSTREAM", &upstream);
+        let (issuer, extra) = (idp.issuer(), self.yaml);
+        let text = format!(
+            "public_url: {home}\n\
+             listeners: [ {{ address: 127.0.0.1:{port} }} ]\n\
+             admin: {{ address: 127.0.0.1:0 }}\n\
+             workers: 2\n\
+             provider:\n  issuer: {issuer}\n  client_id: bearward\n  client_secret: {{ env: SECRET }}\n  \
+             post_logout_redirect_uri: {home}/oauth2/logout/callback\n  \
+             scopes: [openid, profile, email, offline_access]\n\
+             routes:\n{routes}{extra}"
+        );
+        let text = if text.contains("\nsession:") { text } else { format!("{text}session: {{ keys: [{{ env: KEY }}] }}\n") };
+        let env = BTreeMap::from([("SECRET".to_owned(), SECRET.to_owned()), ("KEY".to_owned(), KEY.to_owned())]);
+        let settings = config::load_text("world.yaml", &text, Path::new("."), &env)
+            .unwrap_or_else(|problems| panic!("{problems}"));
+        let clock = Arc::new(ShiftedClock::default());
+        let for_app = Arc::clone(&clock);
+        let app = tokio::task::spawn_blocking(move || App::start(settings, for_app)).await.unwrap().unwrap();
+        World { idp, api, clock, home, app: Some(app) }
+    }
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
