@@ -16,15 +16,15 @@ use super::worker::{Worker, phase};
 use super::{http2, respond};
 
 /// Serves requests until the connection ends.
-pub(super) async fn serve(worker: &Arc<Worker>, mut io: Stream) {
-    let mut reader = HeadReader::new(worker);
+pub(super) async fn serve(worker: Arc<Worker>, mut io: Stream) {
+    let mut reader = HeadReader::new(&worker);
     let mut keep = None;
     loop {
-        match reader.next(&mut io, worker).await {
+        match reader.next(&mut io, &worker).await {
             Next::Gone => return,
-            Next::Fault(fault) => return phase(refuse(worker, io, fault)).await,
-            Next::Preface(read) => return phase(upgrade(worker, io, read)).await,
-            Next::Head(head) => match serve_one(worker, io, head, keep.take()).await {
+            Next::Fault(fault) => return phase(refuse(&worker, io, fault)).await,
+            Next::Preface(read) => return phase(upgrade(&worker, io, read)).await,
+            Next::Head(head) => match serve_one(&worker, io, head, keep.take()).await {
                 Some(reused) => (io, keep) = reused.consume(),
                 None => return,
             },
@@ -32,12 +32,13 @@ pub(super) async fn serve(worker: &Arc<Worker>, mut io: Stream) {
     }
 }
 
-async fn serve_one(
-    worker: &Worker,
+// Not an `async fn`: its future would hold the session, and an idle connection the room for it.
+fn serve_one<'a>(
+    worker: &'a Worker,
     io: Stream,
     head: BytesMut,
     keep: Option<HttpPersistentSettings>,
-) -> Option<ReusedHttpStream> {
+) -> impl Future<Output = Option<ReusedHttpStream>> + Send + use<'a> {
     let mut session = ServerSession::new_http1(io);
     match keep {
         Some(keep) => keep.apply_to_session(&mut session),
@@ -45,7 +46,7 @@ async fn serve_one(
         None => session.set_keepalive(Some(60)),
     }
     session.set_pipelined_prefix(head);
-    worker.app.process_new_http(session, &worker.shutdown).await
+    worker.app.process_new_http(session, &worker.shutdown)
 }
 
 /// RFC 9113 §3.3: a client that knows us to speak HTTP/2 starts with its preface.

@@ -113,7 +113,7 @@ impl TypedMetric for Shared {
 impl EncodeMetric for Shared {
     #[expect(clippy::cast_precision_loss, reason = "seconds are told as floating point by the format")]
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        let bounds = BOUNDS.iter().map(|&bound| bound as f64 / 1e3).chain([f64::MAX]);
+        let bounds = BOUNDS.iter().map(|&bound| bound as f64 / 1e3).chain([f64::INFINITY]);
         let buckets: Vec<_> =
             bounds.zip(self.0.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed))).collect();
         let count = buckets.iter().map(|&(_, amount)| amount).sum();

@@ -169,13 +169,13 @@ pub(super) async fn serve(worker: Arc<Worker>, conn: Conn, acceptor: Option<Arc<
 
 async fn speak(worker: &Arc<Worker>, conn: Conn, acceptor: Option<Arc<Acceptor>>) {
     let Some(acceptor) = acceptor else {
-        return phase(http1::serve(worker, Box::new(conn))).await;
+        return phase(http1::serve(Arc::clone(worker), Box::new(conn))).await;
     };
     let Some(stream) = phase(handshake(worker, conn, acceptor)).await else { return };
     if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
         phase(http2::serve(worker, stream)).await;
     } else {
-        phase(http1::serve(worker, stream)).await;
+        phase(http1::serve(Arc::clone(worker), stream)).await;
     }
 }
 

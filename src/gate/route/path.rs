@@ -138,71 +138,21 @@ mod tests {
         judge(target.as_bytes()).map(|target| target.path.as_str().to_owned())
     }
 
+    #[rustfmt::skip]
+    const AMBIGUOUS: &[&str] = &[
+        "/a/../b", "/a/./b", "/..", "/.", "/a/..", "/a/.", "/../", "//", "//a", "/a//b", "/a//", "/a\\b",
+        "/\\..\\a", "/%2e%2e/a", "/%2E/a", "/a/%2e%2e", "/.%2e/a", "/a%2fb", "/a%2Fb", "/a%5cb", "/a%5Cb",
+        "/a;b", "/a;x=1/b", "/a%3bb", "/%00", "/a%00.png", "/a%0d%0ab", "/a%1fb", "/a%7f", "/a\u{7f}",
+        "/a\tb", "/a b", "/a#b", "/a%", "/a%2", "/a%zz", "/a%2zb", "/%252e%252e/", "/a%252fb",
+        "/a%25%32%66", "/%61pi", "/%41", "/a%2Db", "/a%5fb", "/a%7Eb", "/é", "", "a", "api/x", "*", "?a",
+        "http:/a", "http:a", "ftp://h/a", "http://h/../a", "http://h//a", "http://h?a", "http://h#a",
+        "/%c0%ae%c0%ae/%2e",
+    ];
+
     // std:122, std:123, threat T17
     #[test]
     fn a_path_with_two_readings_is_refused() {
-        let corpus = [
-            "/a/../b",
-            "/a/./b",
-            "/..",
-            "/.",
-            "/a/..",
-            "/a/.",
-            "/../",
-            "//",
-            "//a",
-            "/a//b",
-            "/a//",
-            "/a\\b",
-            "/\\..\\a",
-            "/%2e%2e/a",
-            "/%2E/a",
-            "/a/%2e%2e",
-            "/.%2e/a",
-            "/a%2fb",
-            "/a%2Fb",
-            "/a%5cb",
-            "/a%5Cb",
-            "/a;b",
-            "/a;x=1/b",
-            "/a%3bb",
-            "/%00",
-            "/a%00.png",
-            "/a%0d%0ab",
-            "/a%1fb",
-            "/a%7f",
-            "/a\u{7f}",
-            "/a\tb",
-            "/a b",
-            "/a#b",
-            "/a%",
-            "/a%2",
-            "/a%zz",
-            "/a%2zb",
-            "/%252e%252e/",
-            "/a%252fb",
-            "/a%25%32%66",
-            "/%61pi",
-            "/%41",
-            "/a%2Db",
-            "/a%5fb",
-            "/a%7Eb",
-            "/é",
-            "",
-            "a",
-            "api/x",
-            "*",
-            "?a",
-            "http:/a",
-            "http:a",
-            "ftp://h/a",
-            "http://h/../a",
-            "http://h//a",
-            "http://h?a",
-            "http://h#a",
-            "/%c0%ae%c0%ae/%2e",
-        ];
-        for target in corpus {
+        for target in AMBIGUOUS {
             assert!(path_of(target).is_err(), "{target:?} was let through");
         }
         assert!(judge(b"/\xff").is_err());

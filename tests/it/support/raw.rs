@@ -62,7 +62,7 @@ impl Raw {
     }
 
     async fn fill(&mut self) -> bool {
-        let mut piece = [0; 16 * 1024];
+        let mut piece = vec![0; 16 * 1024];
         let amount = self.more(&mut piece).await.unwrap_or(0);
         self.read.extend_from_slice(&piece[..amount]);
         amount > 0
