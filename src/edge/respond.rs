@@ -1,7 +1,7 @@
 //! Writes answers of our own.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http::{HeaderValue, Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -23,6 +23,11 @@ pub(super) async fn write(session: &mut Session, response: http::Response<Bytes>
     }
     // What we answer is about one request of one user, unless it says otherwise.
     parts.headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    // RFC 9110 §10.1.1: a client that waited for 100 may not send its body now; what comes next would be taken for
+    // it. std:121
+    if session.req_header().headers.contains_key(EXPECT) && !session.is_body_done() {
+        session.set_keepalive(None);
+    }
     // RFC 9110 §9.3.2: HEAD has the fields of GET and no content.
     let empty = bodiless || body.is_empty() || session.req_header().method == Method::HEAD;
     session.write_response_header(Box::new(ResponseHeader::from(parts)), empty).await?;

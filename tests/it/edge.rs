@@ -5,3 +5,5 @@ mod faults;
 mod forward;
 mod limits;
 mod protocols;
+mod smuggling;
+mod tls_upstream;

@@ -18,7 +18,7 @@ async fn an_upstream_that_is_down_is_a_502_and_the_cookie_rides_on_it() {
     assert_eq!(answer.status, 502);
     assert_eq!(answer.json()["code"], "upstream_unreachable");
     assert_eq!(answer.all("set-cookie"), ["__Host-bearward=next; Path=/; Secure; HttpOnly"]);
-    let metrics = gateway.metrics();
+    let metrics = gateway.metrics().await;
     assert!(metrics.contains("{class=\"5xx\",outcome=\"upstream_unreachable\"} 1"), "{metrics}");
 }
 

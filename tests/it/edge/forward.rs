@@ -18,7 +18,7 @@ async fn a_request_and_its_response_pass() {
     assert_eq!(seen["headers"]["x-forwarded-proto"], serde_json::json!(["https"]));
     assert_eq!(seen["headers"]["x-forwarded-for"], serde_json::json!(["127.0.0.1"]));
     assert!(seen["headers"]["via"][0].as_str().unwrap().starts_with("1.1 bearward-"));
-    assert!(gateway.metrics().contains("http_requests_total{class=\"2xx\",outcome=\"forwarded\"} 1"));
+    assert!(gateway.metrics().await.contains("http_requests_total{class=\"2xx\",outcome=\"forwarded\"} 1"));
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ async fn each_limit_has_an_answer_of_its_own() {
     assert_eq!(status("GET / HTTP/1.1\nHost: a\n\n".to_owned()).await, 400);
     assert_eq!(status("\u{16}\u{3}\u{1}\u{2}\r\n".to_owned()).await, 400);
     assert_eq!(upstream.requests(), 0);
-    assert!(gateway.metrics().contains("{class=\"4xx\",outcome=\"head_too_large\"} 2"));
+    assert!(gateway.metrics().await.contains("{class=\"4xx\",outcome=\"head_too_large\"} 2"));
 }
 
 #[tokio::test]

@@ -99,7 +99,9 @@ impl Gateway {
         self.edge.take().unwrap().drain(&self.drain).await
     }
 
-    pub(crate) fn metrics(&self) -> String {
+    /// What was counted in all. A request is counted after its response, so the end is waited for.
+    pub(crate) async fn metrics(mut self) -> String {
+        self.drain().await;
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
         text
@@ -121,8 +123,13 @@ fn route(path: &str, auth: Auth) -> Route {
 
 /// A certificate for `localhost`, its key, and the directory that keeps them.
 pub(crate) fn certificate() -> (tempfile::TempDir, PathBuf, PathBuf) {
+    certificate_for("localhost")
+}
+
+/// The same for another name.
+pub(crate) fn certificate_for(name: &str) -> (tempfile::TempDir, PathBuf, PathBuf) {
     tls::install_provider();
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     std::fs::write(&cert, made.cert.pem()).unwrap();
