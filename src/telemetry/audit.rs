@@ -1,4 +1,4 @@
-//! Security events: what happened to logins and sessions, one structured record each (std:182).
+//! Security events: one structured record for each (std:182).
 //!
 //! A record has the same fields whatever happened: `event`, `reason`, and where known `session`, `subject`,
 //! `request_id`, `detail`. Sessions appear as [`SessionTag`]; names and addresses of people do not appear.

@@ -1,4 +1,4 @@
-//! The demo behind `bearward dev`: a small API, and a page that shows tokens rotate.
+//! The demo behind `bearward dev`: a small API and a page that draws rotations.
 //!
 //! It stands where a user's own upstreams would stand and knows nothing of the gateway. It looks into the bearer
 //! token without verifying it, only to show what is inside; that is why it serves loopback alone.

@@ -31,7 +31,7 @@ let timers = [];
 
 // ---------------------------------------------------------------------------------------------- calling
 
-/** `place` is the call's place in a burst. */
+/** `place` is a call's {burst, index}, where it is part of a burst. */
 async function callApi(place) {
   const at = clock();
   let answer = null;
@@ -59,7 +59,14 @@ function finished(at, ok, place) {
   if (!running) return "stopped";
   demo.calls += 1;
   if (!ok) demo.failures += 1;
-  calls.push({ at, took: clock() - at, ok, place });
+  const call = { at, took: clock() - at, ok, place };
+  calls.push(call);
+  if (place) {
+    // The middle of the burst, as far as it has come.
+    const { burst } = place;
+    burst.done += 1;
+    burst.took += (call.took - burst.took) / burst.done;
+  }
   while (calls.length > 2000) calls.shift();
   showCounters();
   return ok ? "ok" : "failed";
@@ -236,14 +243,15 @@ $("cells").replaceChildren(...cells);
 
 $("burst").addEventListener("click", async () => {
   const began = clock();
+  const burst = { began, took: 0, done: 0 };
   const button = $("burst");
   button.disabled = true;
   $("burst-result").textContent = "";
   cells.forEach((cell) => (cell.className = ""));
   let ok = 0;
   await Promise.all(
-    cells.map(async (cell, place) => {
-      const good = (await callApi(place)) === "ok";
+    cells.map(async (cell, index) => {
+      const good = (await callApi({ burst, index })) === "ok";
       ok += good;
       cell.className = good ? "ok" : "fail";
     }),
@@ -471,15 +479,8 @@ function drawTurn(view, token, x, colour, now) {
 function drawCalls(view) {
   const { colours } = view;
   for (const call of calls) {
-    let x = view.x(call.at + call.took);
-    if (x < view.left - 8) continue;
-    let y = latencyY(view, call.took);
-    const size = call.place === undefined ? 4 : 2.75;
-    if (call.place !== undefined) {
-      // Fifty answers of the same moment would hide each other: they stand as a swarm around it.
-      x += ((call.place % 10) - 4.5) * 6;
-      y += (Math.floor(call.place / 10) - 2) * 6;
-    }
+    const [x, y, size] = call.place ? swarm(view, call.place) : dot(view, call);
+    if (x < view.left - 40) continue;
     if (call.ok) {
       pen.fillStyle = colours.ok;
       pen.strokeStyle = colours.card;
@@ -495,6 +496,17 @@ function drawCalls(view) {
       line(x - size, y + size, x + size, y - size);
     }
   }
+}
+
+function dot(view, call) {
+  return [view.x(call.at + call.took), latencyY(view, call.took), 4];
+}
+
+/** Fifty answers of one moment would hide each other: they stand as a block around the middle of their burst. */
+function swarm(view, { burst, index }) {
+  const x = view.x(burst.began + burst.took) + ((index % 10) - 4.5) * 6.5;
+  const y = latencyY(view, burst.took) + (Math.floor(index / 10) - 2) * 6.5;
+  return [x, y, 2.5];
 }
 
 function drawNow(view) {
