@@ -146,11 +146,10 @@ mod tests {
     #[tokio::test]
     async fn readiness_tells_its_reasons_and_health_does_not_depend_on_it() {
         let readiness = Arc::new(Readiness::new());
-        let mut registry = Registry::default();
-        drop(super::super::metrics::Metrics::register(&mut registry));
+        let metrics = Metrics::new();
+        drop(metrics.register(super::super::metrics::Metrics::register));
         let address = "127.0.0.1:0".parse().unwrap();
-        let admin =
-            Admin::start(address, &Handle::current(), Arc::clone(&readiness), Arc::new(registry)).unwrap();
+        let admin = Admin::start(address, &Handle::current(), Arc::clone(&readiness), metrics).unwrap();
         assert!(get(&admin, "/readyz").await.starts_with("HTTP/1.1 200"));
         readiness.set("provider", "discovery failed");
         let unready = get(&admin, "/readyz").await;

@@ -9,4 +9,9 @@
 )]
 
 mod edge;
+mod faults;
+mod flow;
+mod logout;
+mod refresh;
+mod security;
 mod support;

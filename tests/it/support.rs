@@ -1,5 +1,10 @@
 //! What the tests share: upstreams that record, gateways on port 0, clients that send exact bytes.
 
+pub(crate) mod api;
+pub(crate) mod browser;
+pub(crate) mod clock;
 pub(crate) mod gateway;
 pub(crate) mod raw;
+pub(crate) mod session;
 pub(crate) mod upstream;
+pub(crate) mod world;

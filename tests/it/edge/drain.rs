@@ -11,7 +11,7 @@ use crate::support::upstream::Upstream;
 #[tokio::test]
 async fn what_is_under_way_finishes_and_idle_connections_go_at_once() {
     let upstream = Upstream::start().await;
-    let mut gateway = Wanted::before(upstream.address).start();
+    let mut gateway = Wanted::before(upstream.address).start().await;
     let mut idle = Raw::connect(gateway.address).await;
     assert_eq!(idle.call("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.status, 200);
     let mut busy = Raw::connect(gateway.address).await;
@@ -36,7 +36,7 @@ async fn with_nothing_left_the_drain_is_over_at_once() {
     let upstream = Upstream::start().await;
     let mut wanted = Wanted::before(upstream.address);
     wanted.workers = 2;
-    let mut gateway = wanted.start();
+    let mut gateway = wanted.start().await;
     let start = Instant::now();
     assert_eq!(gateway.drain().await.cut, 0);
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
@@ -47,7 +47,7 @@ async fn what_does_not_end_is_cut_at_the_limit() {
     let upstream = Upstream::start().await;
     let mut wanted = Wanted::before(upstream.address);
     wanted.drain.limit = Duration::from_millis(300);
-    let mut gateway = wanted.start();
+    let mut gateway = wanted.start().await;
     let mut client = Raw::connect(gateway.address).await;
     client.send("GET /silent HTTP/1.1\r\nHost: a\r\n\r\n").await;
     while upstream.requests() < 1 {
@@ -62,7 +62,7 @@ async fn a_lingering_connection_may_send_one_more_request() {
     let upstream = Upstream::start().await;
     let mut wanted = Wanted::before(upstream.address);
     wanted.drain.linger = Duration::from_secs(3);
-    let mut gateway = wanted.start();
+    let mut gateway = wanted.start().await;
     let mut client = Raw::connect(gateway.address).await;
     assert_eq!(client.call("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.status, 200);
     let address = gateway.address;

@@ -9,7 +9,7 @@ use crate::support::upstream::Upstream;
 #[tokio::test]
 async fn each_limit_has_an_answer_of_its_own() {
     let upstream = Upstream::start().await;
-    let gateway = Wanted::before(upstream.address).start();
+    let gateway = Wanted::before(upstream.address).start().await;
     let status = async |request: String| {
         let mut client = Raw::connect(gateway.address).await;
         let response = client.call(request).await;
@@ -34,7 +34,7 @@ async fn a_slow_head_is_given_up_on_the_first_and_on_a_later_request() {
     let upstream = Upstream::start().await;
     let mut wanted = Wanted::before(upstream.address);
     wanted.limits.head_timeout = Duration::from_millis(300);
-    let gateway = wanted.start();
+    let gateway = wanted.start().await;
     for earlier in [0, 1] {
         let mut client = Raw::connect(gateway.address).await;
         for _ in 0..earlier {
@@ -59,7 +59,7 @@ async fn idle_connections_are_closed_without_a_word() {
     let upstream = Upstream::start().await;
     let mut wanted = Wanted::before(upstream.address);
     wanted.limits.idle_timeout = Duration::from_millis(200);
-    let gateway = wanted.start();
+    let gateway = wanted.start().await;
     let mut silent = Raw::connect(gateway.address).await;
     let mut used = Raw::connect(gateway.address).await;
     let kept = "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\nKeep-Alive: timeout=600\r\n\r\n";
@@ -74,7 +74,7 @@ async fn one_connection_too_many_is_told_so_and_a_seat_is_free_again_at_once() {
     let upstream = Upstream::start().await;
     let mut wanted = Wanted::before(upstream.address);
     wanted.limits.connections = 2;
-    let gateway = wanted.start();
+    let gateway = wanted.start().await;
     let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut first = Raw::connect(gateway.address).await;
     let mut second = Raw::connect(gateway.address).await;

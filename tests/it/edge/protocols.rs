@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::gateway::{Wanted, certificate};
 use crate::support::raw::Raw;
+use crate::support::session::{NEXT_COOKIE, session_cookie, with_session};
 use crate::support::upstream::Upstream;
 
 async fn json<C>(client: &Client<C, Full<Bytes>>, request: Request<Full<Bytes>>) -> serde_json::Value
@@ -31,12 +32,13 @@ where
 #[tokio::test]
 async fn http2_without_tls_is_spoken_to_those_who_begin_with_it() {
     let upstream = Upstream::start().await;
-    let gateway = Wanted::before(upstream.address).start();
+    let gateway = Wanted::before(upstream.address).start().await;
     let client =
         Client::builder(TokioExecutor::new()).http2_only(true).build::<_, Full<Bytes>>(HttpConnector::new());
     let request = Request::post(format!("http://{}/api/a?b", gateway.address))
         .header("cookie", "one=1")
-        .header("cookie", "__Host-bearward=old")
+        .header("origin", "https://app.example")
+        .header("cookie", session_cookie())
         .header("cookie", "two=2")
         .body(Full::new(Bytes::from(vec![b'x'; 300_000])))
         .unwrap();
@@ -59,7 +61,7 @@ async fn http2_without_tls_is_spoken_to_those_who_begin_with_it() {
 #[tokio::test]
 async fn an_http2_connection_drains() {
     let upstream = Upstream::start().await;
-    let mut gateway = Wanted::before(upstream.address).start();
+    let mut gateway = Wanted::before(upstream.address).start().await;
     let client =
         Client::builder(TokioExecutor::new()).http2_only(true).build::<_, Full<Bytes>>(HttpConnector::new());
     let slow = Request::get(format!("http://{}/slow", gateway.address)).body(Full::default()).unwrap();
@@ -80,7 +82,7 @@ async fn over_tls_both_versions_are_spoken_by_alpn() {
     let upstream = Upstream::start().await;
     let mut wanted = Wanted::before(upstream.address);
     wanted.tls = Some(TlsFiles { cert: cert.clone(), key });
-    let gateway = wanted.start();
+    let gateway = wanted.start().await;
     for (h2, via) in [(true, "2 "), (false, "1.1 ")] {
         let config = Arc::unwrap_or_clone(tls::client_config(Some(&cert)).unwrap());
         let builder = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(config).https_only();
@@ -105,7 +107,7 @@ async fn a_client_that_never_speaks_tls_is_closed() {
     let mut wanted = Wanted::before(upstream.address);
     wanted.tls = Some(TlsFiles { cert, key });
     wanted.limits.handshake_timeout = Duration::from_millis(200);
-    let gateway = wanted.start();
+    let gateway = wanted.start().await;
     assert!(Raw::connect(gateway.address).await.is_closed().await);
 }
 
@@ -114,10 +116,10 @@ async fn an_upstream_may_speak_http2() {
     let upstream = Upstream::start().await;
     let mut wanted = Wanted::before(upstream.address);
     wanted.upstream.http2 = true;
-    let gateway = wanted.start();
+    let gateway = wanted.start().await;
     let mut client = Raw::connect(gateway.address).await;
     for _ in 0..2 {
-        let seen = client.call("GET /api/a HTTP/1.1\r\nHost: app.example\r\n\r\n").await.json();
+        let seen = client.call(with_session("GET /api/a HTTP/1.1\r\nHost: app.example\r\n")).await.json();
         assert_eq!(
             (&seen["version"], &seen["uri"]),
             (&"HTTP/2.0".into(), &"http://app.example/api/a".into())
@@ -132,10 +134,10 @@ async fn a_websocket_echoes_and_its_handshake_carries_the_cookie() {
     let mut wanted = Wanted::before(upstream.address);
     wanted.limits.idle_timeout = Duration::from_millis(300);
     wanted.upstream.read_timeout = Duration::from_millis(300);
-    let gateway = wanted.start();
+    let gateway = wanted.start().await;
     let tcp = tokio::net::TcpStream::connect(gateway.address).await.unwrap();
     let (mut socket, answer) = tokio_tungstenite::client_async("ws://app.example/api/ws", tcp).await.unwrap();
-    assert_eq!(answer.headers()["set-cookie"], "__Host-bearward=next; Path=/; Secure; HttpOnly");
+    assert!(answer.headers()["set-cookie"].to_str().unwrap().starts_with(NEXT_COOKIE));
     for number in 0..20 {
         let message = Message::text(format!("message {number}"));
         socket.send(message.clone()).await.unwrap();
@@ -154,7 +156,7 @@ async fn a_websocket_echoes_and_its_handshake_carries_the_cookie() {
 #[tokio::test]
 async fn no_other_upgrade_passes() {
     let upstream = Upstream::start().await;
-    let gateway = Wanted::before(upstream.address).start();
+    let gateway = Wanted::before(upstream.address).start().await;
     let mut client = Raw::connect(gateway.address).await;
     let request = "GET /a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
                    HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n";

@@ -8,7 +8,7 @@ use crate::support::upstream::Upstream;
 #[tokio::test]
 async fn what_can_be_framed_in_two_ways_is_refused_and_closed() {
     let upstream = Upstream::start().await;
-    let gateway = Wanted::before(upstream.address).start();
+    let gateway = Wanted::before(upstream.address).start().await;
     for (line, fields) in [
         ("POST / HTTP/1.1", "Content-Length: 3\r\nTransfer-Encoding: chunked"),
         ("POST / HTTP/1.1", "Content-Length: 3\r\nContent-Length: 3"),
@@ -47,7 +47,7 @@ async fn what_can_be_framed_in_two_ways_is_refused_and_closed() {
 #[tokio::test]
 async fn bytes_behind_a_request_are_never_a_request_of_the_same_packet() {
     let upstream = Upstream::start().await;
-    let gateway = Wanted::before(upstream.address).start();
+    let gateway = Wanted::before(upstream.address).start().await;
     let mut client = Raw::connect(gateway.address).await;
     let hidden = "GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n";
     let answer = client.call(format!("GET /a HTTP/1.1\r\nHost: a\r\n\r\n{hidden}")).await;
@@ -60,7 +60,7 @@ async fn bytes_behind_a_request_are_never_a_request_of_the_same_packet() {
 #[tokio::test]
 async fn a_refused_request_is_answered_before_its_body_is_asked_for() {
     let upstream = Upstream::start().await;
-    let gateway = Wanted::before(upstream.address).start();
+    let gateway = Wanted::before(upstream.address).start().await;
     let mut client = Raw::connect(gateway.address).await;
     let request =
         "POST /oauth2/nothing HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n";

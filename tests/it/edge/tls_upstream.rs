@@ -12,13 +12,13 @@ async fn a_verified_upstream_is_served_in_both_versions() {
     let upstream = Upstream::start().await;
     let mut inner = Wanted::before(upstream.address);
     inner.tls = Some(TlsFiles { cert: cert.clone(), key });
-    let inner = inner.start();
+    let inner = inner.start().await;
     for (http2, version) in [(false, "1.1 bearward-"), (true, "2 bearward-")] {
         let mut outer = Wanted::before(upstream.address);
         outer.upstream.url = format!("https://localhost:{}", inner.address.port()).parse().unwrap();
         outer.upstream.ca_file = Some(cert.clone());
         outer.upstream.http2 = http2;
-        let outer = outer.start();
+        let outer = outer.start().await;
         let mut client = Raw::connect(outer.address).await;
         for _ in 0..2 {
             let seen = client.call("GET /a?b HTTP/1.1\r\nHost: app.example\r\n\r\n").await.json();
@@ -43,11 +43,11 @@ async fn an_upstream_that_cannot_prove_itself_is_a_502() {
     ] {
         let mut inner = Wanted::before(upstream.address);
         inner.tls = Some(files);
-        let inner = inner.start();
+        let inner = inner.start().await;
         let mut outer = Wanted::before(upstream.address);
         outer.upstream.url = format!("https://localhost:{}", inner.address.port()).parse().unwrap();
         outer.upstream.ca_file = Some(trusted);
-        let outer = outer.start();
+        let outer = outer.start().await;
         let mut client = Raw::connect(outer.address).await;
         assert_eq!(client.call("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.status, 502, "{what}");
     }

@@ -18,16 +18,16 @@ use tokio::net::TcpListener;
 
 /// A request as the API saw it.
 #[derive(Debug, Clone)]
-pub struct Arrival {
-    pub method: Method,
-    pub target: String,
-    pub headers: HeaderMap,
+pub(crate) struct Arrival {
+    pub(crate) method: Method,
+    pub(crate) target: String,
+    pub(crate) headers: HeaderMap,
     /// Whether it carried a bearer that the provider holds good at this moment.
-    pub bearer: Bearer,
+    pub(crate) bearer: Bearer,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bearer {
+pub(crate) enum Bearer {
     None,
     Good,
     /// Expired, revoked or unknown: no gateway may ever forward one.
@@ -35,14 +35,14 @@ pub enum Bearer {
 }
 
 #[derive(Clone)]
-pub struct Api {
+pub(crate) struct Api {
     address: SocketAddr,
     provider: Provider,
     arrivals: Arc<Mutex<Vec<Arrival>>>,
 }
 
 impl Api {
-    pub async fn start(provider: Provider) -> Self {
+    pub(crate) async fn start(provider: Provider) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let api = Self { address, provider, arrivals: Arc::default() };
@@ -64,26 +64,27 @@ impl Api {
         api
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    pub fn arrivals(&self) -> Vec<Arrival> {
+    pub(crate) fn arrivals(&self) -> Vec<Arrival> {
         self.arrivals.lock().unwrap().clone()
     }
 
-    pub fn last(&self) -> Arrival {
+    pub(crate) fn last(&self) -> Arrival {
         self.arrivals().pop().expect("nothing arrived")
     }
 
     /// How many requests came with a bearer that was not good.
-    pub fn bad_bearers(&self) -> usize {
+    pub(crate) fn bad_bearers(&self) -> usize {
         self.arrivals().iter().filter(|arrival| arrival.bearer == Bearer::Bad).count()
     }
 
     async fn answer(&self, request: http::Request<Incoming>) -> Response<Full<Bytes>> {
         let (parts, _) = request.into_parts();
-        let token = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let token =
+            parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         let bearer = match token {
             None => Bearer::None,
             Some(token) if self.provider.access_token_is_live(token) => Bearer::Good,

@@ -19,47 +19,48 @@ type Cookies = BTreeMap<String, BTreeMap<String, String>>;
 
 /// One browser profile; clones are its tabs.
 #[derive(Clone)]
-pub struct Browser {
+pub(crate) struct Browser {
     home: Url,
     cookies: Arc<Mutex<Cookies>>,
 }
 
 /// What came back.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
-    pub url: Url,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) url: Url,
 }
 
 impl Reply {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {} {}", self.status, self.text()))
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| panic!("not JSON: {} {}", self.status, self.text()))
     }
 
-    pub fn location(&self) -> &str {
+    pub(crate) fn location(&self) -> &str {
         self.headers.get(LOCATION).map_or("", |value| value.to_str().unwrap())
     }
 
     /// The `Set-Cookie` fields of this reply for a cookie whose name begins with `name`.
-    pub fn cookies(&self, name: &str) -> Vec<String> {
+    pub(crate) fn cookies(&self, name: &str) -> Vec<String> {
         let values = self.headers.get_all(SET_COOKIE).iter().map(|value| value.to_str().unwrap().to_owned());
         values.filter(|value| value.starts_with(name)).collect()
     }
 
-    pub fn deletes(&self, name: &str) -> bool {
+    pub(crate) fn deletes(&self, name: &str) -> bool {
         self.cookies(name).iter().any(|value| value.contains("Max-Age=0"))
     }
 }
 
 /// What kind of request it is.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A top-level navigation.
     Navigation,
     /// `fetch` from our own page.
@@ -67,50 +68,57 @@ pub enum Kind {
 }
 
 impl Browser {
-    pub fn new(home: &str) -> Self {
+    pub(crate) fn new(home: &str) -> Self {
         Self { home: Url::parse(home).unwrap(), cookies: Arc::default() }
     }
 
-    pub fn home(&self) -> &Url {
+    pub(crate) fn home(&self) -> &Url {
         &self.home
     }
 
     /// `fetch(path)`
-    pub async fn get(&self, path: &str) -> Reply {
+    pub(crate) async fn get(&self, path: &str) -> Reply {
         self.send(Method::GET, path, Kind::Fetch, &[]).await
     }
 
     /// `fetch(path, { method: "POST" })`
-    pub async fn post(&self, path: &str) -> Reply {
+    pub(crate) async fn post(&self, path: &str) -> Reply {
         self.send(Method::POST, path, Kind::Fetch, &[]).await
     }
 
     /// A request of our own page to the gateway; no redirect is followed.
-    pub async fn send(&self, method: Method, path: &str, kind: Kind, extra: &[(&str, &str)]) -> Reply {
+    pub(crate) async fn send(&self, method: Method, path: &str, kind: Kind, extra: &[(&str, &str)]) -> Reply {
         let url = self.home.join(path).unwrap();
         self.request(method, url, kind, extra).await
     }
 
     /// A navigation that follows redirects wherever they lead.
-    pub async fn navigate(&self, path: &str) -> Reply {
-        let mut url = self.home.join(path).unwrap();
+    pub(crate) async fn navigate(&self, path: &str) -> Reply {
+        let url = self.home.join(path).unwrap();
+        let reply = self.request(Method::GET, url, Kind::Navigation, &[]).await;
+        self.follow(reply).await
+    }
+
+    /// Follows a reply's redirects to their end.
+    pub(crate) async fn follow(&self, reply: Reply) -> Reply {
+        let mut reply = reply;
         for _ in 0..15 {
-            let reply = self.request(Method::GET, url, Kind::Navigation, &[]).await;
             if !reply.status.is_redirection() {
                 return reply;
             }
-            url = reply.url.join(reply.location()).unwrap();
+            let url = reply.url.join(reply.location()).unwrap();
+            reply = self.request(Method::GET, url, Kind::Navigation, &[]).await;
         }
         panic!("redirected too often");
     }
 
     /// Follows one redirect of the gateway to the provider and back, up to the callback's own answer.
-    pub async fn navigate_once(&self, url: &Url) -> Reply {
+    pub(crate) async fn navigate_once(&self, url: &Url) -> Reply {
         self.request(Method::GET, url.clone(), Kind::Navigation, &[]).await
     }
 
     /// Logs in as `user` and ends at `return_to`.
-    pub async fn log_in(&self, user: &str, return_to: &str) -> Reply {
+    pub(crate) async fn log_in(&self, user: &str, return_to: &str) -> Reply {
         let query = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("rd", return_to)
             .append_pair("login_hint", user)
@@ -119,12 +127,12 @@ impl Browser {
     }
 
     /// `count` requests at once.
-    pub async fn burst(&self, count: usize, path: &str) -> Vec<Reply> {
+    pub(crate) async fn burst(&self, count: usize, path: &str) -> Vec<Reply> {
         join_all((0..count).map(|_| self.get(path))).await
     }
 
     /// Sends a request and goes away without waiting for the answer.
-    pub async fn send_and_leave(&self, path: &str, after: Duration) {
+    pub(crate) async fn send_and_leave(&self, path: &str, after: Duration) {
         let url = self.home.join(path).unwrap();
         let authority = url.authority().to_owned();
         let mut socket = TcpStream::connect(socket_address(&url)).await.unwrap();
@@ -139,27 +147,30 @@ impl Browser {
     }
 
     /// Another profile with a copy of this one's cookies, as they are now.
-    pub fn copy(&self) -> Self {
+    pub(crate) fn copy(&self) -> Self {
         let cookies = self.cookies.lock().unwrap().clone();
         Self { home: self.home.clone(), cookies: Arc::new(Mutex::new(cookies)) }
     }
 
     /// The value of a cookie of the gateway.
-    pub fn cookie(&self, name: &str) -> Option<String> {
+    pub(crate) fn cookie(&self, name: &str) -> Option<String> {
         self.cookies.lock().unwrap().get(self.home.authority())?.get(name).cloned()
     }
 
-    pub fn set_cookie(&self, name: &str, value: &str) {
+    pub(crate) fn set_cookie(&self, name: &str, value: &str) {
         let mut cookies = self.cookies.lock().unwrap();
-        cookies.entry(self.home.authority().to_owned()).or_default().insert(name.to_owned(), value.to_owned());
+        cookies
+            .entry(self.home.authority().to_owned())
+            .or_default()
+            .insert(name.to_owned(), value.to_owned());
     }
 
-    pub fn forget_cookies(&self) {
+    pub(crate) fn forget_cookies(&self) {
         self.cookies.lock().unwrap().clear();
     }
 
     /// The `Cookie` line that would be sent to the gateway.
-    pub fn cookie_header(&self) -> String {
+    pub(crate) fn cookie_header(&self) -> String {
         self.cookie_line(&self.home)
     }
 
@@ -170,7 +181,13 @@ impl Browser {
     }
 
     /// One request on a connection of its own; cookies are taken from and put into the jar.
-    pub async fn request(&self, method: Method, url: Url, kind: Kind, extra: &[(&str, &str)]) -> Reply {
+    pub(crate) async fn request(
+        &self,
+        method: Method,
+        url: Url,
+        kind: Kind,
+        extra: &[(&str, &str)],
+    ) -> Reply {
         let reply = exchange(&method, &url, self.headers(&method, &url, kind, extra)).await;
         self.keep_cookies(&reply);
         reply
@@ -226,7 +243,7 @@ fn socket_address(url: &Url) -> (&'static str, u16) {
 }
 
 /// One HTTP/1.1 exchange on a connection of its own.
-pub async fn exchange(method: &Method, url: &Url, headers: HeaderMap) -> Reply {
+pub(crate) async fn exchange(method: &Method, url: &Url, headers: HeaderMap) -> Reply {
     let socket = TcpStream::connect(socket_address(url)).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.unwrap();
     let driver = tokio::spawn(connection);

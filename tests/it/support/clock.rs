@@ -6,10 +6,10 @@ use std::time::Duration;
 use bearward::base::time::{Clock, SystemClock, Timestamp};
 
 #[derive(Debug, Default)]
-pub struct ShiftedClock(AtomicI64);
+pub(crate) struct ShiftedClock(AtomicI64);
 
 impl ShiftedClock {
-    pub fn advance(&self, by: Duration) {
+    pub(crate) fn advance(&self, by: Duration) {
         self.0.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
     }
 }

@@ -5,17 +5,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bearward::base::time::{Clock, SystemClock};
 use bearward::base::tls;
-use bearward::bff::Bff;
+use bearward::bff::{Bff, settings as bff};
 use bearward::edge::live::Live;
 use bearward::edge::metrics::Metrics;
 use bearward::edge::settings::{Drain, Limits, Listener, Settings, TlsFiles, Upstream};
 use bearward::edge::upstream::Upstreams;
 use bearward::edge::{DrainReport, Edge};
-use bearward::gate::admit::Gate;
-use bearward::gate::settings::{self as gate, Auth, PathPattern, RefreshOn, Route, UpstreamId};
-use prometheus_client::registry::Registry;
+use bearward::gate::Gate;
+use bearward::gate::policy::csrf::Origins;
+use bearward::gate::route::table::Table;
+use bearward::gate::settings::{Auth, PathPattern, RefreshOn, Route, UpstreamId};
+use bearward::telemetry::metrics as telemetry;
 use url::Url;
+
+use super::session::sessions;
 
 /// What a test wants of a gateway.
 pub(crate) struct Wanted {
@@ -30,7 +35,7 @@ pub(crate) struct Wanted {
 pub(crate) struct Gateway {
     edge: Option<Edge>,
     pub(crate) address: SocketAddr,
-    pub(crate) registry: Registry,
+    pub(crate) metrics: telemetry::Metrics,
     drain: Drain,
 }
 
@@ -62,22 +67,26 @@ impl Wanted {
         }
     }
 
-    pub(crate) fn start(self) -> Gateway {
+    pub(crate) async fn start(self) -> Gateway {
         tls::install_provider();
         let public_url: Url = "https://app.example".parse().unwrap();
-        let routes = vec![route("/api/*", Auth::Session), route("/*", Auth::None)];
-        let gate = Gate::new(gate::Settings {
+        let metrics = telemetry::Metrics::new();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (sessions, provider) = sessions(&clock, &metrics).await;
+        let routes = [route("/api/*", Auth::Session), route("/*", Auth::None)].map(Arc::new);
+        let table = Table::new("/oauth2", routes.to_vec()).unwrap();
+        let bff = bff::Settings {
             public_url: public_url.clone(),
             base_path: "/oauth2".to_owned(),
-            routes,
-            trusted_origins: Vec::new(),
-        });
-        let mut registry = Registry::default();
+            default_return_to: "/".to_owned(),
+            login_params: Vec::new(),
+        };
+        let bff = Bff::new(bff, sessions.clone(), provider, clock, metrics.clone()).unwrap();
         let live = Live {
-            gate: Arc::new(gate.unwrap()),
-            bff: Arc::new(Bff),
+            gate: Arc::new(Gate::new(table, Origins::new(&public_url, &[]), sessions)),
+            bff: Arc::new(bff),
             upstreams: Upstreams::new(std::slice::from_ref(&self.upstream)).unwrap(),
-            metrics: Arc::new(Metrics::register(&mut registry)),
+            metrics: Arc::new(metrics.register(Metrics::register)),
             public_url,
         };
         let settings = Settings {
@@ -90,7 +99,7 @@ impl Wanted {
         };
         let edge = Edge::start(&settings, &Arc::new(live)).unwrap();
         let address = edge.addresses()[0];
-        Gateway { edge: Some(edge), address, registry, drain: self.drain }
+        Gateway { edge: Some(edge), address, metrics, drain: self.drain }
     }
 }
 
@@ -102,9 +111,7 @@ impl Gateway {
     /// What was counted in all. A request is counted after its response, so the end is waited for.
     pub(crate) async fn metrics(mut self) -> String {
         self.drain().await;
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
-        text
+        self.metrics.encode()
     }
 }
 

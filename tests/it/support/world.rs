@@ -9,34 +9,40 @@ use bearward::app::App;
 use bearward::base::tls;
 use bearward::config;
 use devidp::{Client, Provider, Settings};
+use http::header::HOST;
+use http::{HeaderMap, HeaderValue, Method};
+use url::Url;
 
 use super::api::Api;
-use super::browser::Browser;
+use super::browser::{Browser, Reply, exchange};
 use super::clock::ShiftedClock;
 
 const SECRET: &str = "a-secret-of-the-tests-0123456789abcdef";
 const KEY: &str = "q1w2e3r4t5y6u7i8o9p0a1s2d3f4g5h6j7k8l9z0x1c";
 
 /// What a test wants of its world.
-pub struct WorldBuilder {
+pub(crate) struct WorldBuilder {
     provider: Settings,
     yaml: String,
     routes: String,
+    provider_yaml: String,
     upstream: Option<String>,
     offline: bool,
+    down: bool,
 }
 
-pub struct World {
-    pub idp: Provider,
-    pub api: Api,
-    pub clock: Arc<ShiftedClock>,
-    pub home: String,
+pub(crate) struct World {
+    pub(crate) idp: Provider,
+    pub(crate) api: Api,
+    pub(crate) clock: Arc<ShiftedClock>,
+    pub(crate) home: String,
+    text: String,
     app: Option<App>,
 }
 
 impl World {
     /// A provider that needs 100 to 400 ms for a token: at loopback speed even the worst gateways look well.
-    pub fn new() -> WorldBuilder {
+    pub(crate) fn new() -> WorldBuilder {
         let provider = Settings {
             token_delay: Duration::from_millis(100)..=Duration::from_millis(400),
             ..Settings::default()
@@ -44,39 +50,83 @@ impl World {
         let routes = "  - { path: /api/*, upstream: UPSTREAM, auth: session }\n  \
                       - { path: /still/*, upstream: UPSTREAM, auth: session, refresh: false }\n  \
                       - { path: /*, upstream: UPSTREAM, auth: none }\n";
-        WorldBuilder { provider, yaml: String::new(), routes: routes.to_owned(), upstream: None, offline: true }
+        WorldBuilder {
+            provider,
+            yaml: String::new(),
+            routes: routes.to_owned(),
+            provider_yaml: String::new(),
+            upstream: None,
+            offline: true,
+            down: false,
+        }
     }
 
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::new().start().await
     }
 
     /// A browser that nobody logged in with.
-    pub fn browser(&self) -> Browser {
+    pub(crate) fn browser(&self) -> Browser {
         Browser::new(&self.home)
     }
 
     /// A browser in which `user` is logged in.
-    pub async fn signed_in(&self, user: &str) -> Browser {
+    pub(crate) async fn signed_in(&self, user: &str) -> Browser {
         let browser = self.browser();
         let reply = browser.log_in(user, "/").await;
         assert_eq!(reply.status, 200, "{}", reply.text());
         browser
     }
 
+    /// The same, where the first page is not open to everyone.
+    pub(crate) async fn signed_in_at(&self, user: &str, path: &str) -> Browser {
+        let browser = self.browser();
+        let reply = browser.log_in(user, path).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        browser
+    }
+
+    /// Waits until `condition` holds; false after ten seconds.
+    pub(crate) async fn until<F: Future<Output = bool>>(&self, condition: impl Fn() -> F) -> bool {
+        let start = std::time::Instant::now();
+        while start.elapsed() < Duration::from_secs(10) {
+            if condition().await {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        false
+    }
+
+    /// A request to the admin listener.
+    pub(crate) async fn admin_get(&self, path: &str) -> Reply {
+        let address = self.app.as_ref().unwrap().admin_address().unwrap();
+        let url = Url::parse(&format!("http://{address}{path}")).unwrap();
+        exchange(&Method::GET, &url, HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost"))]))
+            .await
+    }
+
+    /// Another gateway in the place of this one, with the same configuration and nothing remembered.
+    pub(crate) async fn restart(mut self) -> Self {
+        let old = self.app.take().unwrap();
+        tokio::task::spawn_blocking(move || old.stop()).await.unwrap();
+        self.app = Some(start_app(&self.text, &self.clock).await);
+        self
+    }
+
     /// Time passes for the gateway and the provider alike.
-    pub fn pass(&self, time: Duration) {
+    pub(crate) fn pass(&self, time: Duration) {
         self.clock.advance(time);
         self.idp.advance_clock(time);
     }
 
     /// The access token of every session runs out.
-    pub fn expire_access_tokens(&self) {
+    pub(crate) fn expire_access_tokens(&self) {
         self.pass(Duration::from_secs(301));
     }
 
     /// Requests until one is answered with 200; panics after `limit`.
-    pub async fn recovers_within(&self, limit: Duration, browser: &Browser, path: &str) -> Duration {
+    pub(crate) async fn recovers_within(&self, limit: Duration, browser: &Browser, path: &str) -> Duration {
         let start = std::time::Instant::now();
         loop {
             let reply = browser.get(path).await;
@@ -88,12 +138,8 @@ impl World {
         }
     }
 
-    pub fn admin(&self) -> String {
-        format!("http://{}", self.app.as_ref().unwrap().admin_address().unwrap())
-    }
-
     /// Ends the gateway as SIGTERM does.
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         if let Some(app) = self.app.take() {
             tokio::task::spawn_blocking(move || app.stop()).await.unwrap();
         }
@@ -110,37 +156,49 @@ impl Drop for World {
 }
 
 impl WorldBuilder {
-    pub fn provider(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+    pub(crate) fn provider(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.provider);
         self
     }
 
     /// Further top-level lines of the configuration.
-    pub fn yaml(mut self, lines: &str) -> Self {
+    pub(crate) fn yaml(mut self, lines: &str) -> Self {
         self.yaml.push_str(lines);
         self.yaml.push('\n');
         self
     }
 
+    /// Further lines of the `provider` section, indented by two.
+    pub(crate) fn provider_yaml(mut self, lines: &str) -> Self {
+        self.provider_yaml = format!("{lines}\n");
+        self
+    }
+
+    /// The provider cannot be reached when the gateway starts.
+    pub(crate) fn provider_down(mut self) -> Self {
+        self.down = true;
+        self
+    }
+
     /// Other routes; `UPSTREAM` stands for the API.
-    pub fn routes(mut self, lines: &str) -> Self {
+    pub(crate) fn routes(mut self, lines: &str) -> Self {
         self.routes = lines.to_owned();
         self
     }
 
     /// Another upstream than the API.
-    pub fn upstream(mut self, url: &str) -> Self {
+    pub(crate) fn upstream(mut self, url: &str) -> Self {
         self.upstream = Some(url.to_owned());
         self
     }
 
     /// The provider gives this client no refresh tokens.
-    pub fn without_refresh_tokens(mut self) -> Self {
+    pub(crate) fn without_refresh_tokens(mut self) -> Self {
         self.offline = false;
         self
     }
 
-    pub async fn start(self) -> World {
+    pub(crate) async fn start(self) -> World {
         tls::install_provider();
         let idp = Provider::start(self.provider).await.unwrap();
         let api = Api::start(idp.clone()).await;
@@ -152,7 +210,7 @@ impl WorldBuilder {
         idp.register(client);
         let upstream = self.upstream.unwrap_or_else(|| api.url());
         let routes = self.routes.replace("UPSTREAM", &upstream);
-        let (issuer, extra) = (idp.issuer(), self.yaml);
+        let (issuer, provider, extra) = (idp.issuer(), self.provider_yaml, self.yaml);
         let text = format!(
             "public_url: {home}\n\
              listeners: [ {{ address: 127.0.0.1:{port} }} ]\n\
@@ -160,18 +218,30 @@ impl WorldBuilder {
              workers: 2\n\
              provider:\n  issuer: {issuer}\n  client_id: bearward\n  client_secret: {{ env: SECRET }}\n  \
              post_logout_redirect_uri: {home}/oauth2/logout/callback\n  \
-             scopes: [openid, profile, email, offline_access]\n\
+             scopes: [openid, profile, email, offline_access]\n{provider}\
+             endpoints: {{ login_params: [login_hint, ui_locales] }}\n\
              routes:\n{routes}{extra}"
         );
-        let text = if text.contains("\nsession:") { text } else { format!("{text}session: {{ keys: [{{ env: KEY }}] }}\n") };
-        let env = BTreeMap::from([("SECRET".to_owned(), SECRET.to_owned()), ("KEY".to_owned(), KEY.to_owned())]);
-        let settings = config::load_text("world.yaml", &text, Path::new("."), &env)
-            .unwrap_or_else(|problems| panic!("{problems}"));
+        let text = if text.contains("\nsession:") {
+            text
+        } else {
+            format!("{text}session: {{ keys: [{{ env: KEY }}] }}\n")
+        };
+        if self.down {
+            idp.stop_listening().await;
+        }
         let clock = Arc::new(ShiftedClock::default());
-        let for_app = Arc::clone(&clock);
-        let app = tokio::task::spawn_blocking(move || App::start(settings, for_app)).await.unwrap().unwrap();
-        World { idp, api, clock, home, app: Some(app) }
+        let app = start_app(&text, &clock).await;
+        World { idp, api, clock, home, text, app: Some(app) }
     }
+}
+
+async fn start_app(text: &str, clock: &Arc<ShiftedClock>) -> App {
+    let env = BTreeMap::from([("SECRET".to_owned(), SECRET.to_owned()), ("KEY".to_owned(), KEY.to_owned())]);
+    let settings = config::load_text("world.yaml", text, Path::new("."), &env)
+        .unwrap_or_else(|problems| panic!("{problems}"));
+    let clock = Arc::clone(clock);
+    tokio::task::spawn_blocking(move || App::start(settings, clock)).await.unwrap().unwrap()
 }
 
 /// A port that was free a moment ago.
