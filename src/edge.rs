@@ -46,6 +46,7 @@ pub struct Edge {
     addresses: Vec<SocketAddr>,
     doors: Arc<Doors>,
     slots: Vec<Arc<Slot>>,
+    ca_file: Option<String>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -75,6 +76,11 @@ pub enum EdgeError {
     Worker(#[source] std::io::Error),
 }
 
+/// A reload cannot change which certificates vouch for upstreams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the certificates that vouch for upstreams have changed: a restart is needed")]
+pub struct TrustChanged;
+
 /// How a drain went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DrainReport {
@@ -97,7 +103,8 @@ impl Edge {
         let doors = Arc::new(Doors::new(settings.limits.connections, live.metrics.connections()));
         // Names this process to itself: a request that carries it has been here (std:112).
         let pseudonym = format!("bearward-{}", hex(crate::base::secret::random::<4>()));
-        let mut edge = Self { addresses, doors, slots: Vec::new(), threads: Vec::new() };
+        let ca_file = live.upstreams.ca_file();
+        let mut edge = Self { addresses, doors, slots: Vec::new(), ca_file, threads: Vec::new() };
         for number in 0..workers {
             let slot = Arc::new(Slot::new(Arc::clone(live)));
             edge.slots.push(Arc::clone(&slot));
@@ -114,10 +121,17 @@ impl Edge {
     }
 
     /// Serves every further request by `live`; requests under way keep what they began with.
-    pub fn replace(&self, live: &Arc<Live>) {
+    ///
+    /// # Errors
+    /// Where the upstreams trust other certificates than before: those are loaded at start.
+    pub fn replace(&self, live: &Arc<Live>) -> Result<(), TrustChanged> {
+        if live.upstreams.ca_file() != self.ca_file {
+            return Err(TrustChanged);
+        }
         for slot in &self.slots {
             slot.replace(Arc::clone(live));
         }
+        Ok(())
     }
 
     /// Stops accepting after `drain.accept`, lets what is under way finish until `drain.limit`, cuts the rest and

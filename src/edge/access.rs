@@ -45,3 +45,51 @@ fn millis(duration: Duration) -> f64 {
     // A tenth of a millisecond is as fine as such a figure is worth.
     (duration.as_secs_f64() * 1e4).round() / 10.0
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(line)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_record_is_one_line_of_plain_fields() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            assert!(enabled());
+            write(&Record {
+                method: &Method::GET,
+                path: "/a",
+                route: "/*",
+                upstream: "echo",
+                status: 200,
+                outcome: "forwarded",
+                request_id: RequestId(1),
+                started: Instant::now(),
+            });
+        });
+        let written = lines.0.lock().unwrap().clone();
+        let record: serde_json::Value = serde_json::from_slice(&written).unwrap();
+        assert_eq!(record["target"], "access");
+        let fields = &record["fields"];
+        assert_eq!((&fields["path"], &fields["status"]), (&"/a".into(), &200.into()));
+        assert_eq!(fields["request_id"], "0000000000000001");
+        assert_eq!(fields["outcome"], "forwarded");
+    }
+}

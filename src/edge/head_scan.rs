@@ -62,6 +62,18 @@ impl Fault {
         }
     }
 
+    /// What is wrong, for whoever debugs a client.
+    pub(super) const fn detail(self) -> &'static str {
+        match self {
+            Self::Bad(what) => what,
+            Self::TooLarge => "the header fields are too large or too many",
+            Self::UriTooLong => "the request target is too long",
+            Self::Connect => "CONNECT is not served",
+            Self::Slow => "the request head did not arrive in time",
+            Self::Full => "no connection is free",
+        }
+    }
+
     /// The reason code, the same as that of the denial where there is one.
     pub(super) const fn label(self) -> &'static str {
         match self {

@@ -41,8 +41,9 @@ pub(super) async fn write(session: &mut Session, response: http::Response<Bytes>
 pub(super) fn raw(fault: Fault) -> Vec<u8> {
     let (status, label) = (fault.status(), fault.label());
     let reason = status.canonical_reason().unwrap_or_default();
+    let detail = fault.detail();
     let body = format!(
-        r#"{{"type":"about:blank","title":"{reason}","status":{},"code":"{label}"}}"#,
+        r#"{{"type":"about:blank","title":"{reason}","status":{},"code":"{label}","detail":"{detail}"}}"#,
         status.as_u16()
     );
     format!(

@@ -1,6 +1,6 @@
 //! Requests and responses on their way through.
 
-use crate::support::gateway::Wanted;
+use crate::support::gateway::{Wanted, certificate};
 use crate::support::raw::Raw;
 use crate::support::session::{NEXT_COOKIE, with_session};
 use crate::support::upstream::Upstream;
@@ -153,6 +153,22 @@ async fn what_is_not_forwarded() {
     let seen = client.call("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.json();
     let via = seen["headers"]["via"][0].as_str().unwrap();
     assert_eq!(status(&format!("GET / HTTP/1.1\r\nVia: 1.0 x, {via}")).await, 508);
+}
+
+#[tokio::test]
+async fn a_reload_takes_effect_on_connections_that_stay() {
+    let (first, second) = (Upstream::start().await, Upstream::start().await);
+    let gateway = Wanted::before(first.address).start();
+    let mut client = Raw::connect(gateway.address).await;
+    assert_eq!(client.call("GET /a HTTP/1.1\r\nHost: a\r\n\r\n").await.status, 200);
+    gateway.reload(&Wanted::before(second.address).await).unwrap();
+    assert_eq!(client.call("GET /b HTTP/1.1\r\nHost: a\r\n\r\n").await.status, 200);
+    assert_eq!((first.requests(), second.requests()), (1, 1));
+    let (_folder, cert, _) = certificate();
+    let mut https = Wanted::before(second.address);
+    https.upstream.url = "https://localhost".parse().unwrap();
+    https.upstream.ca_file = Some(cert);
+    assert!(gateway.reload(&https).await.is_err());
 }
 
 #[tokio::test]

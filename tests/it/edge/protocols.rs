@@ -59,6 +59,22 @@ async fn http2_without_tls_is_spoken_to_those_who_begin_with_it() {
 }
 
 #[tokio::test]
+async fn events_are_not_held_back_over_http2_either() {
+    let upstream = Upstream::start().await;
+    let gateway = Wanted::before(upstream.address).start();
+    let client =
+        Client::builder(TokioExecutor::new()).http2_only(true).build::<_, Full<Bytes>>(HttpConnector::new());
+    let request = Request::get(format!("http://{}/sse", gateway.address)).body(Full::default()).unwrap();
+    let mut body = client.request(request).await.unwrap().into_body();
+    for number in 0..3 {
+        upstream.permit();
+        let frame = body.frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), format!("data: {number}\n\n"));
+    }
+    assert_eq!(body.collect().await.unwrap().to_bytes(), "");
+}
+
+#[tokio::test]
 async fn an_http2_connection_drains() {
     let upstream = Upstream::start().await;
     let mut gateway = Wanted::before(upstream.address).start().await;

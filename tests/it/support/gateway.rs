@@ -67,12 +67,11 @@ impl Wanted {
         }
     }
 
-    pub(crate) async fn start(self) -> Gateway {
+    async fn live(&self, metrics: &telemetry::Metrics) -> Live {
         tls::install_provider();
         let public_url: Url = "https://app.example".parse().unwrap();
-        let metrics = telemetry::Metrics::new();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let (sessions, provider) = sessions(&clock, &metrics).await;
+        let (sessions, provider) = sessions(&clock, metrics).await;
         let routes = [route("/api/*", Auth::Session), route("/*", Auth::None)].map(Arc::new);
         let table = Table::new("/oauth2", routes.to_vec()).unwrap();
         let bff = bff::Settings {
@@ -82,13 +81,18 @@ impl Wanted {
             login_params: Vec::new(),
         };
         let bff = Bff::new(bff, sessions.clone(), provider, clock, metrics.clone()).unwrap();
-        let live = Live {
+        Live {
             gate: Arc::new(Gate::new(table, Origins::new(&public_url, &[]), sessions)),
             bff: Arc::new(bff),
             upstreams: Upstreams::new(std::slice::from_ref(&self.upstream)).unwrap(),
             metrics: Arc::new(metrics.register(Metrics::register)),
             public_url,
-        };
+        }
+    }
+
+    pub(crate) async fn start(self) -> Gateway {
+        let metrics = telemetry::Metrics::new();
+        let live = self.live(&metrics).await;
         let settings = Settings {
             listeners: vec![Listener { address: "127.0.0.1:0".parse().unwrap(), tls: self.tls }],
             admin: None,
@@ -104,6 +108,12 @@ impl Wanted {
 }
 
 impl Gateway {
+    /// Replaces what is served by, while connections stay.
+    pub(crate) async fn reload(&self, wanted: &Wanted) -> Result<(), bearward::edge::TrustChanged> {
+        let live = wanted.live(&telemetry::Metrics::new()).await;
+        self.edge.as_ref().unwrap().replace(&Arc::new(live))
+    }
+
     pub(crate) async fn drain(&mut self) -> DrainReport {
         self.edge.take().unwrap().drain(&self.drain).await
     }
