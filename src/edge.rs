@@ -1,4 +1,4 @@
-//! All of pingora: listeners, the way of a request to its upstream and back, the drain.
+//! All of pingora: listeners, the way of a request, the drain.
 //!
 //! The edge decides nothing: it reads heads, asks the gate, and applies the verdict. It owns its accept loops and
 //! runtimes, one of each per core, and drives pingora's `HttpProxy` per request. That buys deadlines and sizes for

@@ -1,4 +1,4 @@
-//! A client's connection as pingora sees it: a TCP stream with a write buffer that exists only while bytes wait.
+//! A client's connection: TCP with a write buffer only while bytes wait.
 //!
 //! pingora's own stream type comes unbuffered to whoever accepts outside its server, and head and body would go
 //! out as two packets; its buffered form holds 64 KB per connection. Ten thousand idle connections must not hold

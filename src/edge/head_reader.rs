@@ -1,4 +1,4 @@
-//! Reads one request head off a connection, with a deadline for the whole of it.
+//! Reads one request head off a connection, with a deadline for all of it.
 //!
 //! An idle connection holds no buffer: reads go into a scratch of the thread and only what arrived is kept.
 //!

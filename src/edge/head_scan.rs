@@ -1,4 +1,4 @@
-//! Finds the end of an HTTP/1 request head and refuses what pingora's parser would let through.
+//! The end of an HTTP/1 head, and what the parser must never see.
 //!
 //! Pure and incremental: fed with what has arrived, each byte is looked at once. It is stricter than the parser
 //! behind it, never looser, so two parsers cannot disagree to a client's advantage. What it does not check (field

@@ -1,4 +1,6 @@
-//! What the edge counts. Labels are statuses and reason codes, never anything that a client sends.
+//! What the edge counts.
+//!
+//! Labels are statuses and reason codes, never anything that a client sends.
 //!
 //! The counters of every day are plain atomics that were looked up once: a family's map is behind a lock that all
 //! cores would share.

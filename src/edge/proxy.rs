@@ -1,4 +1,4 @@
-//! The way of one request through pingora's phases: ask the gate, apply the verdict, write the record.
+//! One request's way through pingora's phases.
 //!
 //! Decides nothing. The verdict is computed once, in `request_filter`; every later phase only reads it.
 
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::{Method, Version};
+use http::{Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -144,7 +144,11 @@ impl ProxyHttp for Proxy {
         let Some(plan) = &call.plan else {
             return Error::e_explain(ErrorType::InternalError, "a request without a plan");
         };
-        let mut peer = call.live.upstreams.peer(plan.route.upstream).await?;
+        let id = plan.route.upstream;
+        let turn = *call.turn.get_or_insert_with(|| call.live.upstreams.turn(id));
+        // An attempt after a failed one goes to the next address, whatever other requests do meanwhile.
+        let turn = turn.wrapping_add(usize::from(call.attempts));
+        let mut peer = call.live.upstreams.peer(id, turn).await?;
         if session.is_upgrade_req() {
             // Both sides of a WebSocket may be silent; only its own pings tell whether anyone is there.
             peer.options.read_timeout = peer.options.read_timeout.map(|silence| silence.max(UPGRADED));
@@ -200,7 +204,10 @@ impl ProxyHttp for Proxy {
         let denial = call::denial_of(error);
         call.report(error, denial.as_ref());
         // Part of a response went out already: all that is left is to end it short.
-        let denial = denial.filter(|_| session.response_written().is_none());
+        let begun = session.response_written().is_some_and(|written| {
+            !written.status.is_informational() || written.status == StatusCode::SWITCHING_PROTOCOLS
+        });
+        let denial = denial.filter(|_| !begun);
         if let Some(denial) = denial
             && self.refuse(session, call, denial).await.is_err()
         {

@@ -1,4 +1,4 @@
-//! What an upstream is told: the request's head after the plan was applied to it.
+//! A request's head as its upstream sees it, after the plan was applied.
 //!
 //! Runs after pingora removed hop-by-hop fields and those that `Connection` names, so a client cannot have a field
 //! of ours removed by nominating it (std:111). What names an identity or an origin comes from us alone: every
@@ -82,25 +82,21 @@ fn drop_controlled(request: &mut RequestHeader) {
 fn is_controlled(name: &str) -> bool {
     name.contains(['_', '.'])
         || match name.strip_prefix("x-") {
+            // gRPC-Web sends what browsers forbid it to put in `User-Agent`; it names no user.
+            Some("user-agent") => false,
             Some(rest) => PREFIXES.iter().any(|prefix| rest.starts_with(prefix)) || NAMES.contains(&rest),
             None => PLAIN.contains(&name) || name.starts_with("remote-") || name.starts_with("ssl-client-"),
         }
 }
 
 // After `x-`. Names that gateways, frameworks and servers are known to believe.
-const PREFIXES: [&str; 10] = [
-    "forwarded-",
-    "original-",
-    "auth-",
-    "authenticated-",
-    "authentik-",
-    "user-",
-    "remote-",
-    "real-",
-    "client-",
-    "ssl-",
-];
-const NAMES: [&str; 16] = [
+const PREFIXES: [&str; 8] =
+    ["forwarded-", "original-", "auth-", "authenticated-", "authentik-", "user-", "remote-", "ssl-"];
+const NAMES: [&str; 20] = [
+    "real-ip",
+    "client-ip",
+    "client-cert",
+    "client-verify",
     "forwarded",
     "user",
     "email",
@@ -252,10 +248,13 @@ mod tests {
 
     #[test]
     fn what_is_nobodys_identity_passes() {
-        let request =
-            edited(&[("X-Requested-With", "a"), ("Accept", "b"), ("X-Custom", "c")], &plan(Auth::None));
+        let request = edited(
+            &[("X-Requested-With", "a"), ("X-User-Agent", "grpc-web"), ("Accept", "b"), ("X-Custom", "c")],
+            &plan(Auth::None),
+        );
         assert_eq!(all(&request, "x-requested-with"), ["a"]);
         assert_eq!(all(&request, "x-custom"), ["c"]);
+        assert_eq!(all(&request, "x-user-agent"), ["grpc-web"]);
     }
 
     #[test]

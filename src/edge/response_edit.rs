@@ -1,4 +1,4 @@
-//! What a client is told: the head of an upstream's response after ours was added to it.
+//! An upstream's response head after ours was added to it.
 
 use http::header::{CACHE_CONTROL, CONNECTION, HeaderName, SET_COOKIE, UPGRADE};
 use http::{HeaderValue, StatusCode};

@@ -92,13 +92,21 @@ impl Upstreams {
         self.ca_file.clone()
     }
 
-    /// Where the next attempt goes.
-    pub(super) async fn peer(&self, id: UpstreamId) -> pingora::Result<Box<HttpPeer>> {
+    /// Whose turn it is among the addresses of an upstream.
+    pub(super) fn turn(&self, id: UpstreamId) -> usize {
+        match self.all.get(id.0).map(|target| &target.source) {
+            Some(Source::Name { next, .. }) => next.fetch_add(1, Ordering::Relaxed),
+            Some(Source::Fixed) | None => 0,
+        }
+    }
+
+    /// Where an attempt goes.
+    pub(super) async fn peer(&self, id: UpstreamId, turn: usize) -> pingora::Result<Box<HttpPeer>> {
         let Some(target) = self.all.get(id.0) else {
             return Error::e_explain(ErrorType::InternalError, "a route names an upstream that is not there");
         };
         let mut peer = Box::new(target.template.clone());
-        if let Some(address) = target.resolve().await? {
+        if let Some(address) = target.resolve(turn).await? {
             peer._address = address.into_pingora();
         }
         Ok(peer)
@@ -191,8 +199,8 @@ impl Target {
     }
 
     /// The address for the next attempt; `None` where the template's is the one.
-    async fn resolve(&self) -> pingora::Result<Option<SocketAddr>> {
-        let Source::Name { host, port, found, refreshing, next } = &self.source else { return Ok(None) };
+    async fn resolve(&self, turn: usize) -> pingora::Result<Option<SocketAddr>> {
+        let Source::Name { host, port, found, refreshing, .. } = &self.source else { return Ok(None) };
         let mut known = found.read().unwrap_or_else(PoisonError::into_inner).clone();
         let stale = known.at.is_none_or(|at| at.elapsed() > FRESH);
         // One request looks the name up anew, the others go on with what is known; without anything known all do.
@@ -204,8 +212,7 @@ impl Target {
                 *found.write().unwrap_or_else(PoisonError::into_inner) = known.clone();
             }
         }
-        let turn =
-            next.fetch_add(1, Ordering::Relaxed).checked_rem(known.addresses.len()).unwrap_or_default();
+        let turn = turn.checked_rem(known.addresses.len()).unwrap_or_default();
         match known.addresses.get(turn) {
             Some(address) => Ok(Some(*address)),
             None => {
@@ -300,8 +307,22 @@ mod tests {
     async fn a_name_is_resolved_when_it_is_needed() {
         let upstreams =
             Upstreams::new(&[upstream("http://localhost:81"), upstream("http://no.invalid")]).unwrap();
-        let peer = upstreams.peer(UpstreamId(0)).await.unwrap();
+        let peer = upstreams.peer(UpstreamId(0), 0).await.unwrap();
         assert!(peer._address.to_string().ends_with(":81"));
-        assert!(upstreams.peer(UpstreamId(1)).await.is_err());
+        assert!(upstreams.peer(UpstreamId(1), 0).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn attempts_go_from_address_to_address() {
+        let upstreams = Upstreams::new(&[upstream("http://two.invalid:81")]).unwrap();
+        let Source::Name { found, .. } = &upstreams.all[0].source else { panic!("a name") };
+        let addresses = ["192.0.2.1:81", "192.0.2.2:81"].map(|address| address.parse().unwrap());
+        *found.write().unwrap() = Found { addresses: Arc::new(addresses), at: Some(Instant::now()) };
+        let id = UpstreamId(0);
+        assert!(upstreams.has_more(id));
+        assert_eq!((upstreams.turn(id), upstreams.turn(id)), (0, 1));
+        for (turn, expected) in [(0, "192.0.2.1:81"), (1, "192.0.2.2:81"), (2, "192.0.2.1:81")] {
+            assert_eq!(upstreams.peer(id, turn).await.unwrap()._address.to_string(), expected);
+        }
     }
 }

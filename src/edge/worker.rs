@@ -1,4 +1,4 @@
-//! One core's share of the edge: a thread, a single-threaded runtime, its sockets and its `HttpProxy`.
+//! One core's share: a thread, a runtime, its sockets, its `HttpProxy`.
 //!
 //! A pooled upstream connection stays with the runtime that opened it, so each worker has a proxy of its own.
 

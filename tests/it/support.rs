@@ -1,4 +1,4 @@
-//! What the tests share: upstreams that record, gateways on port 0, clients that send exact bytes.
+//! What the tests share: upstreams, gateways on port 0, exact clients.
 
 pub(crate) mod api;
 pub(crate) mod browser;

@@ -30,13 +30,16 @@ pub(in crate::edge) struct Call {
     pub(super) status: u16,
     /// What became of it, for the record and the counters.
     pub(super) outcome: &'static str,
+    /// Which of the upstream's addresses is tried first.
+    pub(super) turn: Option<usize>,
     /// Attempts to connect that failed.
     pub(super) attempts: u8,
 }
 
 impl Call {
     pub(super) fn new(live: Arc<Live>, id: RequestId) -> Self {
-        Self { live, id, started: Instant::now(), plan: None, status: 0, outcome: FORWARDED, attempts: 0 }
+        let started = Instant::now();
+        Self { live, id, started, plan: None, status: 0, outcome: FORWARDED, turn: None, attempts: 0 }
     }
 
     pub(super) async fn ask(&self, session: &Session) -> Verdict {

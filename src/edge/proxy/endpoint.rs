@@ -1,4 +1,4 @@
-//! A call of an endpoint of ours: its body is read whole, its answer written whole.
+//! A call of an endpoint of ours: body read whole, answer written whole.
 
 use bytes::{Bytes, BytesMut};
 use http::header::EXPECT;

@@ -39,3 +39,37 @@ async fn an_upstream_that_is_silent_is_a_504() {
     assert_eq!(client.call(request).await.status, 504);
     assert_eq!(upstream.requests(), 2);
 }
+
+#[tokio::test]
+async fn an_upstream_is_found_by_its_name() {
+    // `localhost` is two addresses on many machines; the upstream listens on one of them.
+    let upstream = Upstream::start().await;
+    let mut wanted = Wanted::before(upstream.address);
+    wanted.upstream.url = format!("http://localhost:{}", upstream.address.port()).parse().unwrap();
+    let gateway = wanted.start();
+    let address = gateway.address;
+    let calls = (0..20).map(|_| async move {
+        let mut client = Raw::connect(address).await;
+        client.call("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok").await.status
+    });
+    assert_eq!(futures_util::future::join_all(calls).await, [200; 20]);
+    assert_eq!(upstream.requests(), 20);
+}
+
+#[tokio::test]
+async fn an_upstream_that_breaks_off_after_100_is_still_a_502() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gateway = Wanted::before(listener.local_addr().unwrap()).start();
+    tokio::spawn(async move {
+        while let Ok((mut tcp, _)) = listener.accept().await {
+            let mut head = [0; 4096];
+            drop(tokio::io::AsyncReadExt::read(&mut tcp, &mut head).await);
+            drop(tokio::io::AsyncWriteExt::write_all(&mut tcp, b"HTTP/1.1 100 Continue\r\n\r\n").await);
+        }
+    });
+    let mut client = Raw::connect(gateway.address).await;
+    let request = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
+    assert_eq!(client.call(request).await.status, 100);
+    client.send("o").await;
+    assert_eq!(client.response().await.status, 502);
+}
