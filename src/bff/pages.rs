@@ -133,6 +133,7 @@ pub fn problem(denial: &Denial, request_id: RequestId, login_url: Option<&str>) 
         && matches!(effects.remedy, Remedy::Login | Remedy::LoginByHand);
     let document = Problem {
         kind: format!("urn:bearward:problem:{}", effects.label),
+        code: effects.label,
         title: wording::of(denial).title,
         status: effects.status.as_u16(),
         detail: wording::detail(denial),
@@ -149,11 +150,13 @@ pub fn problem(denial: &Denial, request_id: RequestId, login_url: Option<&str>) 
     response
 }
 
-/// RFC 9457 §3.1, and two members of ours.
+/// RFC 9457 §3.1, and three members of ours.
 #[derive(Serialize)]
 struct Problem<'a> {
     #[serde(rename = "type")]
     kind: String,
+    /// The reason code, the last part of `type`: what a script compares.
+    code: &'static str,
     title: &'a str,
     status: u16,
     detail: String,

@@ -74,8 +74,8 @@ fn surround(args: &DevArgs) -> std::io::Result<Surroundings> {
     let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("dev").enable_all().build()?;
     let home = home(args);
     let client_secret = random_text::<32>();
-    let client = Client::new("bearward-dev", &client_secret, &format!("{home}/oauth2/callback"))
-        .after_logout(&format!("{home}/oauth2/logout/callback"));
+    let client = Client::new("bearward-dev", &client_secret, format!("{home}/oauth2/callback"))
+        .after_logout(format!("{home}/oauth2/logout/callback"));
     let provider = runtime.block_on(Provider::start(ProviderSettings {
         address: args.provider_listen.unwrap_or(LOOPBACK),
         host: Some("localhost".to_owned()),

@@ -93,11 +93,7 @@ pub(super) async fn exchange_code(
         .field("redirect_uri", link.settings.redirect_uri.as_str())
         .field("code_verifier", verifier.expose())
         .configured();
-    let answer = send(link, form.into_request(&metadata.token_endpoint)).await?;
-    if link.settings.require_refresh_token && answer.refresh_token.is_none() {
-        return Err(TokenError::BadAnswer { what: "no refresh_token", rotated: None });
-    }
-    Ok(answer)
+    send(link, form.into_request(&metadata.token_endpoint)).await
 }
 
 /// Spends a refresh token (RFC 6749 §6). No `scope` is sent, so none can widen (std:69).

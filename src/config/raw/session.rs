@@ -27,7 +27,7 @@ section! {
         /// What a cookie does that was superseded longer than `grace` ago: it may have been stolen.
         rollback: Rollback = "end",
         /// Claims kept in the session besides `sub`. Claims that header templates use are kept anyway.
-        claims: Vec<At<String>> = [],
+        claims: Vec<At<String>> = ["name", "email", "preferred_username", "groups"],
         /// Whether the ID token is kept in the cookie, for `id_token_hint` at logout. It makes the cookie larger.
         keep_id_token: bool = false,
         /// How many sessions one replica remembers.

@@ -208,18 +208,6 @@ async fn without_metadata_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn a_login_without_a_refresh_token_is_refused_where_one_is_required() {
-    for (required, accepted) in [(true, false), (false, true)] {
-        let mut settings = settings();
-        settings.require_refresh_token = required;
-        let world = World::with(settings);
-        world.script.reply("/token", good(json!({"refresh_token": null})));
-        assert_eq!(world.provider.exchange_code(&secret("c"), &secret("v")).await.is_ok(), accepted);
-        assert!(world.provider.refresh(&secret("rt1")).await.is_ok());
-    }
-}
-
-#[tokio::test]
 async fn no_error_or_answer_prints_a_secret() {
     // std:180
     let world = World::new();

@@ -354,6 +354,10 @@ impl Record {
         let State::Live(live) = &mut self.state else {
             return None;
         };
+        if live.generations.standing(presented) == Standing::Superseded {
+            // Whoever brings back an old copy is not handed the newest one.
+            return None;
+        }
         if live.newest.generation > presented {
             return Some(Arc::clone(&live.newest));
         }

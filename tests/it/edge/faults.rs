@@ -46,7 +46,7 @@ async fn an_upstream_is_found_by_its_name() {
     let upstream = Upstream::start().await;
     let mut wanted = Wanted::before(upstream.address);
     wanted.upstream.url = format!("http://localhost:{}", upstream.address.port()).parse().unwrap();
-    let gateway = wanted.start();
+    let gateway = wanted.start().await;
     let address = gateway.address;
     let calls = (0..20).map(|_| async move {
         let mut client = Raw::connect(address).await;
@@ -59,7 +59,7 @@ async fn an_upstream_is_found_by_its_name() {
 #[tokio::test]
 async fn an_upstream_that_breaks_off_after_100_is_still_a_502() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let gateway = Wanted::before(listener.local_addr().unwrap()).start();
+    let gateway = Wanted::before(listener.local_addr().unwrap()).start().await;
     tokio::spawn(async move {
         while let Ok((mut tcp, _)) = listener.accept().await {
             let mut head = [0; 4096];

@@ -13,6 +13,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::support::gateway::{Wanted, certificate};
 use crate::support::raw::Raw;
@@ -49,7 +50,7 @@ async fn http2_without_tls_is_spoken_to_those_who_begin_with_it() {
     assert_eq!(seen["headers"]["authorization"], serde_json::json!(["Bearer of-the-session"]));
     assert_eq!(seen["headers"]["host"], serde_json::json!([gateway.address.to_string()]));
     assert!(seen["headers"]["via"][0].as_str().unwrap().starts_with("2 bearward-"));
-    for (path, expected) in [("/a//b", 400), ("/oauth2/nothing", 404), ("/oauth2/session", 200)] {
+    for (path, expected) in [("/a//b", 400), ("/oauth2/nothing", 404), ("/oauth2/session", 401)] {
         let request =
             Request::get(format!("http://{}{path}", gateway.address)).body(Full::default()).unwrap();
         assert_eq!(client.request(request).await.unwrap().status(), expected, "{path}");
@@ -61,7 +62,7 @@ async fn http2_without_tls_is_spoken_to_those_who_begin_with_it() {
 #[tokio::test]
 async fn events_are_not_held_back_over_http2_either() {
     let upstream = Upstream::start().await;
-    let gateway = Wanted::before(upstream.address).start();
+    let gateway = Wanted::before(upstream.address).start().await;
     let client =
         Client::builder(TokioExecutor::new()).http2_only(true).build::<_, Full<Bytes>>(HttpConnector::new());
     let request = Request::get(format!("http://{}/sse", gateway.address)).body(Full::default()).unwrap();
@@ -152,7 +153,10 @@ async fn a_websocket_echoes_and_its_handshake_carries_the_cookie() {
     wanted.upstream.read_timeout = Duration::from_millis(300);
     let gateway = wanted.start().await;
     let tcp = tokio::net::TcpStream::connect(gateway.address).await.unwrap();
-    let (mut socket, answer) = tokio_tungstenite::client_async("ws://app.example/api/ws", tcp).await.unwrap();
+    let mut request = "ws://app.example/api/ws".into_client_request().unwrap();
+    request.headers_mut().insert("origin", "https://app.example".parse().unwrap());
+    request.headers_mut().insert("cookie", session_cookie().parse().unwrap());
+    let (mut socket, answer) = tokio_tungstenite::client_async(request, tcp).await.unwrap();
     assert!(answer.headers()["set-cookie"].to_str().unwrap().starts_with(NEXT_COOKIE));
     for number in 0..20 {
         let message = Message::text(format!("message {number}"));

@@ -62,12 +62,11 @@ async fn a_refused_request_is_answered_before_its_body_is_asked_for() {
     let upstream = Upstream::start().await;
     let gateway = Wanted::before(upstream.address).start().await;
     let mut client = Raw::connect(gateway.address).await;
-    let request =
-        "POST /oauth2/nothing HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n";
+    let request = "POST /oauth2/nothing HTTP/1.1\r\nHost: a\r\nOrigin: https://app.example\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n";
     let answer = client.call(request).await;
     assert_eq!((answer.status, answer.all("connection")), (404, vec!["close"]));
     let mut client = Raw::connect(gateway.address).await;
     let request = request.replace("nothing", "logout");
     assert_eq!(client.call(request).await.status, 100);
-    assert_eq!(client.call("123456789").await.body, b"Logout 9");
+    assert_eq!(client.call("123456789").await.status, 303);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use devidp::Provider;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -19,7 +19,6 @@ use tokio::net::TcpListener;
 /// A request as the API saw it.
 #[derive(Debug, Clone)]
 pub(crate) struct Arrival {
-    pub(crate) method: Method,
     pub(crate) target: String,
     pub(crate) headers: HeaderMap,
     /// Whether it carried a bearer that the provider holds good at this moment.
@@ -93,7 +92,6 @@ impl Api {
         let subject = token.and_then(|token| self.provider.access_token_subject(token));
         let target = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
         self.arrivals.lock().unwrap().push(Arrival {
-            method: parts.method,
             target: target.clone(),
             headers: parts.headers,
             bearer,

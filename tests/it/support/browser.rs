@@ -165,10 +165,6 @@ impl Browser {
             .insert(name.to_owned(), value.to_owned());
     }
 
-    pub(crate) fn forget_cookies(&self) {
-        self.cookies.lock().unwrap().clear();
-    }
-
     /// The `Cookie` line that would be sent to the gateway.
     pub(crate) fn cookie_header(&self) -> String {
         self.cookie_line(&self.home)

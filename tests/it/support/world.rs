@@ -65,6 +65,11 @@ impl World {
         Self::new().start().await
     }
 
+    /// Where the gateway listens.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.app.as_ref().unwrap().addresses()[0]
+    }
+
     /// A browser that nobody logged in with.
     pub(crate) fn browser(&self) -> Browser {
         Browser::new(&self.home)

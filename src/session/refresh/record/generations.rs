@@ -48,7 +48,11 @@ impl Generations {
             self.last_change = now;
         }
         self.forget(now, grace);
-        // Below the floor, or below the oldest supersession that is remembered as recent.
+        self.standing(generation)
+    }
+
+    /// How `generation` stood when a cookie was last presented.
+    pub(super) fn standing(&self, generation: Generation) -> Standing {
         if generation < self.floor { Standing::Superseded } else { Standing::Current }
     }
 

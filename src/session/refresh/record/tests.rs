@@ -193,6 +193,7 @@ fn a_rollback_may_be_refused_instead() {
     bench.rotate();
     bench.wait(299);
     assert_eq!(refused(bench.present(1)), Refused::RolledBack);
+    assert_eq!(bench.cookie(1), None, "and its bearer is not handed the newest cookie");
     assert!(matches!(bench.present(3), Admission::Serve(..)), "the session lives on");
 }
 
