@@ -167,6 +167,7 @@ impl Findings {
     pub(crate) fn finish(mut self, name: &str, source: &str) -> Problems {
         self.list.sort_by_key(|finding| finding.places.first().map_or(0, |(at, _)| at.start));
         self.masked.extend(credentials_in_urls(source));
+        let masked = merge(self.masked);
         let problem = |finding: Finding| Problem {
             severity: finding.severity,
             message: finding.message,
@@ -174,7 +175,7 @@ impl Findings {
             places: finding
                 .places
                 .into_iter()
-                .map(|(at, label)| place(source, &self.masked, &at, label))
+                .map(|(at, label)| place(source, &masked, &at, label))
                 .collect(),
         };
         Problems { name: name.to_owned(), list: self.list.into_iter().map(problem).collect() }
@@ -222,7 +223,7 @@ fn place(source: &str, masked: &[Range<usize>], at: &Range<usize>, label: String
     let mut marked = text.len()..text.len();
     for (offset, character) in text.char_indices() {
         let offset = line_start + offset;
-        let hidden = !character.is_whitespace() && masked.iter().any(|range| range.contains(&offset));
+        let hidden = !character.is_whitespace() && covers(masked, offset);
         if offset == start {
             marked.start = excerpt.len();
         }
@@ -235,6 +236,25 @@ fn place(source: &str, masked: &[Range<usize>], at: &Range<usize>, label: String
     marked.end = marked.end.clamp(marked.start, excerpt.len());
     let column = source.get(line_start..start).unwrap_or_default().chars().count() + 1;
     Place { line: before.matches('\n').count() + 1, column, excerpt, marked, label }
+}
+
+/// The same ranges in order, without overlaps.
+fn merge(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    ranges.sort_unstable_by_key(|range| range.start);
+    let mut merged: Vec<Range<usize>> = Vec::new();
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            Some(_) | None => merged.push(range),
+        }
+    }
+    merged
+}
+
+/// Whether one of the merged ranges holds `offset`.
+fn covers(merged: &[Range<usize>], offset: usize) -> bool {
+    let after = merged.partition_point(|range| range.start <= offset);
+    after.checked_sub(1).and_then(|index| merged.get(index)).is_some_and(|range| range.contains(&offset))
 }
 
 /// The last character boundary at or before `offset`.

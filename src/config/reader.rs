@@ -41,6 +41,19 @@ impl<T: JsonSchema> JsonSchema for At<T> {
     }
 }
 
+/// A mapping whose keys have been looked at.
+pub(crate) struct Section<'n> {
+    at: &'n Range<usize>,
+    entries: &'n [Entry],
+    known: &'n [&'n str],
+}
+
+impl Section<'_> {
+    fn find(&self, key: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.key == key)
+    }
+}
+
 /// A value that can be read from a node. `None` where it cannot: the reason has been reported.
 pub(crate) trait Read: Sized {
     /// Reads it.
@@ -65,7 +78,7 @@ impl Reader<'_> {
     }
 
     /// The keys of a mapping, all of them known.
-    pub(crate) fn section<'n>(&mut self, node: &'n Node, known: &[&str]) -> Option<&'n [Entry]> {
+    pub(crate) fn section<'n>(&mut self, node: &'n Node, known: &'n [&'n str]) -> Option<Section<'n>> {
         let entries = self.mapping(node)?;
         for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
             // Nobody knows what the value is: it may be a secret under a mistyped key.
@@ -76,7 +89,7 @@ impl Reader<'_> {
             };
             self.findings.report(&entry.at, "unknown key").help(help);
         }
-        Some(entries)
+        Some(Section { at: &node.at, entries, known })
     }
 
     /// The keys of a mapping.
@@ -134,38 +147,38 @@ impl Reader<'_> {
     }
 
     /// A key that must be there.
-    pub(crate) fn required<T: Read>(&mut self, node: &Node, entries: &[Entry], key: &str) -> Option<At<T>> {
-        match find(entries, key) {
-            Some(entry) => self.at(&entry.value),
-            None => {
-                self.findings.report(&node.at, format!("`{key}` is missing")).help(format!("add `{key}: …`"));
-                None
-            }
+    pub(crate) fn required<T: Read>(&mut self, section: &Section<'_>, key: &str) -> Option<At<T>> {
+        if let Some(entry) = section.find(key) {
+            return self.at(&entry.value);
         }
+        // A mistyped key was reported as unknown with this one as its help: once is enough.
+        let mistyped = |entry: &Entry| {
+            !section.known.contains(&entry.key.as_str())
+                && nearest(&entry.key, section.known.iter().copied()) == Some(key)
+        };
+        if !section.entries.iter().any(mistyped) {
+            self.findings.report(section.at, format!("`{key}` is missing")).help(format!("add `{key}: …`"));
+        }
+        None
     }
 
     /// A key that may be there.
-    pub(crate) fn optional<T: Read>(&mut self, entries: &[Entry], key: &str) -> Option<At<T>> {
-        find(entries, key).and_then(|entry| self.at(&entry.value))
+    pub(crate) fn optional<T: Read>(&mut self, section: &Section<'_>, key: &str) -> Option<At<T>> {
+        section.find(key).and_then(|entry| self.at(&entry.value))
     }
 
     /// A key with a default.
     pub(crate) fn defaulted<T: Read>(
         &mut self,
-        node: &Node,
-        entries: &[Entry],
+        section: &Section<'_>,
         key: &str,
         default: Json,
     ) -> Option<At<T>> {
-        match find(entries, key) {
+        match section.find(key) {
             Some(entry) => self.at(&entry.value),
-            None => self.at(&Node::default_value(default, &node.at)),
+            None => self.at(&Node::default_value(default, section.at)),
         }
     }
-}
-
-fn find<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
-    entries.iter().find(|entry| entry.key == key)
 }
 
 /// What a scalar is in YAML's core schema.
@@ -255,14 +268,14 @@ macro_rules! section {
                 node: &$crate::config::tree::Node,
                 reader: &mut $crate::config::reader::Reader<'_>,
             ) -> Option<Self> {
-                let entries = reader.section(node, &[
+                let section = reader.section(node, &[
                     $($(stringify!($required),)*)? $($(stringify!($optional),)*)? $($(stringify!($default),)*)?
                 ])?;
                 Some(Self {
-                    $($($required: reader.required(node, entries, stringify!($required)),)*)?
-                    $($($optional: reader.optional(entries, stringify!($optional)),)*)?
+                    $($($required: reader.required(&section, stringify!($required)),)*)?
+                    $($($optional: reader.optional(&section, stringify!($optional)),)*)?
                     $($($default: reader.defaulted(
-                        node, entries, stringify!($default), serde_json::json!($json),
+                        &section, stringify!($default), serde_json::json!($json),
                     ),)*)?
                 })
             }

@@ -12,7 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::environment::Source;
 use super::reader::{At, Read, Reader, section};
-use super::tree::{Node, Value};
+use super::tree::{Entry, Node, Value};
 use crate::base::secret::Secret;
 
 section! {
@@ -46,9 +46,10 @@ pub(crate) struct SecretText(pub(crate) Option<Secret<String>>);
 
 impl Read for SecretText {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
-        if let Value::Mapping(_) = &node.value {
+        if let Value::Mapping(entries) = &node.value {
+            mask_keys(entries, reader);
             let place = SecretPlace::read(node, reader);
-            let secret = place.and_then(|place| resolve(&node.at, place.file, place.env, reader));
+            let secret = place.and_then(|place| resolve((node, entries), place.file, place.env, reader));
             return Some(Self(secret));
         }
         Some(Self(from_variable(node, reader)))
@@ -75,9 +76,10 @@ pub(crate) struct KeyText {
 
 impl Read for KeyText {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
-        if let Value::Mapping(_) = &node.value {
+        if let Value::Mapping(entries) = &node.value {
+            mask_keys(entries, reader);
             let place = KeyPlace::read(node, reader)?;
-            let text = resolve(&node.at, place.file, place.env, reader)?;
+            let text = resolve((node, entries), place.file, place.env, reader)?;
             return Some(Self { id: place.id, text });
         }
         Some(Self { id: None, text: from_variable(node, reader)? })
@@ -99,7 +101,8 @@ pub(crate) struct UnreadSecret;
 
 impl Read for UnreadSecret {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
-        if let Value::Mapping(_) = &node.value {
+        if let Value::Mapping(entries) = &node.value {
+            mask_keys(entries, reader);
             return SecretPlace::read(node, reader).map(|_| Self);
         }
         reader.findings.mask(&node.extent);
@@ -146,6 +149,13 @@ impl JsonSchema for MaskedText {
     }
 }
 
+/// Somebody may have written the secret itself where `file` or `env` belongs.
+fn mask_keys(entries: &[Entry], reader: &mut Reader<'_>) {
+    for entry in entries.iter().filter(|entry| !["id", "file", "env"].contains(&entry.key.as_str())) {
+        reader.findings.mask(&entry.at);
+    }
+}
+
 fn with_variable(place: Schema) -> Schema {
     json_schema!({ "anyOf": [
         place,
@@ -168,7 +178,7 @@ fn from_variable(node: &Node, reader: &mut Reader<'_>) -> Option<Secret<String>>
 }
 
 fn resolve(
-    at: &Range<usize>,
+    (node, entries): (&Node, &[Entry]),
     file: Option<At<PathBuf>>,
     env: Option<At<String>>,
     reader: &mut Reader<'_>,
@@ -196,7 +206,13 @@ fn resolve(
             None
         }
         (None, None) => {
-            reader.findings.report(at, "names no place").help("add `file: …` or `env: …`");
+            // A place that was written and could not be read has been reported.
+            if entries.iter().all(|entry| entry.key == "id") {
+                reader
+                    .findings
+                    .report(&node.at, "this secret has no place")
+                    .help("add `file: …` or `env: …`");
+            }
             None
         }
     }

@@ -216,7 +216,8 @@ impl Builder<'_> {
                     self.findings.report(&extent, "an alias to what contains it");
                     return None;
                 };
-                self.complete(node, 0)
+                let count = node.count();
+                self.place(node, 0, count)
             }
             _ => Some(()),
         }
@@ -227,8 +228,13 @@ impl Builder<'_> {
         Some(())
     }
 
-    fn complete(&mut self, mut node: Node, anchor: usize) -> Option<()> {
-        self.nodes += node.count();
+    fn complete(&mut self, node: Node, anchor: usize) -> Option<()> {
+        self.place(node, anchor, 1)
+    }
+
+    /// Puts a node that counts for `count` where it belongs.
+    fn place(&mut self, mut node: Node, anchor: usize, count: usize) -> Option<()> {
+        self.nodes += count;
         if self.nodes > MAX_NODES {
             self.findings
                 .report(&node.at, format!("more than {MAX_NODES} values"))

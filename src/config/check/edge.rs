@@ -111,12 +111,12 @@ fn check_limits(raw: raw::Limits, findings: &mut Findings) -> Option<Limits> {
     let uri_at = raw.uri_bytes.as_ref().map(|size| size.at.clone());
     let head_bytes = size_within(raw.head_bytes, findings);
     let uri_bytes = size_within(raw.uri_bytes, findings);
-    if let (Some(head), Some(uri), Some(at)) = (head_bytes, uri_bytes, uri_at) {
-        if uri > head {
-            findings
-                .report(&at, "`uri_bytes` is larger than `head_bytes`")
-                .help("the target is a part of the head");
-        }
+    if let (Some(head), Some(uri), Some(at)) = (head_bytes, uri_bytes, uri_at)
+        && uri > head
+    {
+        findings
+            .report(&at, "`uri_bytes` is larger than `head_bytes`")
+            .help("the target is a part of the head");
     }
     let header_count = within(raw.header_count, 8..4097, findings);
     let connections = within(raw.connections, 1..u32::MAX, findings);

@@ -6,6 +6,7 @@ use crate::gate::settings::PathPattern;
 pub(super) fn pattern(text: &str) -> Result<PathPattern, &'static str> {
     match text.strip_suffix("/*") {
         Some("") => Ok(PathPattern::Below(String::new())),
+        Some(folder) if folder.ends_with('/') => Err(EMPTY_SEGMENT),
         Some(folder) => plain(folder).map(|()| PathPattern::Below(folder.to_owned())),
         None => plain(text).map(|()| PathPattern::Exact(text.to_owned())),
     }
@@ -17,7 +18,7 @@ pub(super) fn plain(path: &str) -> Result<(), &'static str> {
         return Err("a path begins with `/`");
     };
     if path.contains("//") {
-        return Err("an empty segment (`//`)");
+        return Err(EMPTY_SEGMENT);
     }
     if rest.split('/').any(|segment| matches!(segment, "." | "..")) {
         return Err("a dot segment");
@@ -41,6 +42,8 @@ pub(super) fn is_under(pattern: &PathPattern, base_path: &str) -> bool {
     path.strip_prefix(base_path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+const EMPTY_SEGMENT: &str = "an empty segment (`//`)";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,7 +62,8 @@ mod tests {
             ("/a*", Err("`*` stands only at the end, as `/*`")),
             ("/*/b", Err("`*` stands only at the end, as `/*`")),
             ("/a/*/*", Err("`*` stands only at the end, as `/*`")),
-            ("//*", Err("`*` stands only at the end, as `/*`")),
+            ("//*", Err(EMPTY_SEGMENT)),
+            ("/a//*", Err(EMPTY_SEGMENT)),
             ("//a", Err("an empty segment (`//`)")),
             ("/a/../b", Err("a dot segment")),
             ("/./*", Err("a dot segment")),

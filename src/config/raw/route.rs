@@ -106,7 +106,7 @@ section! {
     #[expect(dead_code, reason = "declared so that it is refused by name")]
     Introspection
     required {
-        /// Its URL.
+        /// The endpoint's URL.
         endpoint: String,
         /// Our client identifier there.
         client_id: String,
