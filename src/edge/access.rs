@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use http::Method;
 
 use crate::gate::head::RequestId;
+use crate::telemetry::logs;
 
 /// What a record says.
 pub(super) struct Record<'a> {
@@ -22,13 +23,13 @@ pub(super) struct Record<'a> {
 
 /// Whether anyone listens: building a record costs more than most of what the edge does.
 pub(super) fn enabled() -> bool {
-    tracing::enabled!(target: "access", tracing::Level::INFO)
+    tracing::enabled!(target: logs::ACCESS, tracing::Level::INFO)
 }
 
 /// Writes a record.
 pub(super) fn write(record: &Record<'_>) {
     tracing::info!(
-        target: "access",
+        target: logs::ACCESS,
         method = %record.method,
         path = record.path,
         route = record.route,

@@ -6,20 +6,22 @@
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _};
 
-use tracing::Dispatch;
 use tracing::field::Field;
-use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing::{Dispatch, Level};
+use tracing_subscriber::filter::{EnvFilter, ParseError, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::audit;
-use super::settings::{Format, Settings};
+use super::settings::{AccessLog, Format, Settings};
 
-/// What is written where the configuration does not say. Crates below speak up only when something is wrong;
-/// `off` for pingora's request errors, because they repeat paths and queries, and the access record tells more.
-const DEFAULT_FILTER: &str =
-    "info,pingora=warn,pingora_proxy=off,hyper=warn,hyper_util=warn,h2=warn,rustls=warn";
+/// What is written where the configuration does not say.
+const DEFAULT_FILTER: &str = "info";
+
+/// The target of access records.
+pub const ACCESS: &str = "access";
 
 /// Why logs could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -54,10 +56,31 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let base = tracing_subscriber::fmt().with_env_filter(filter(settings)?).with_writer(writer);
+    let access = settings.access;
+    let cap = filter_fn(move |metadata| may_speak(metadata.target(), *metadata.level(), access));
     Ok(match settings.format {
-        Format::Json => Dispatch::new(base.json().flatten_event(true).with_span_list(false).finish()),
-        Format::Pretty => Dispatch::new(base.with_ansi(colours).fmt_fields(debug_fn(write_field)).finish()),
+        Format::Json => {
+            Dispatch::new(base.json().flatten_event(true).with_span_list(false).finish().with(cap))
+        }
+        Format::Pretty => {
+            Dispatch::new(base.with_ansi(colours).fmt_fields(debug_fn(write_field)).finish().with(cap))
+        }
     })
+}
+
+/// Whether an event may be written, whatever the configured filter says. Below `warn` the crates under us print
+/// whole heads, cookies and bearers included; no filter can switch that on (std:180).
+fn may_speak(target: &str, level: Level, access: AccessLog) -> bool {
+    let of =
+        |name: &str| target.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+    if of(ACCESS) {
+        access == AccessLog::On
+    } else if of("bearward") || of(audit::TARGET) {
+        true
+    } else {
+        // Request errors of pingora repeat the path and query; the access record tells more.
+        level <= Level::WARN && !of("pingora_proxy")
+    }
 }
 
 /// A filter that is turned down still lets audit events pass, unless it names them (std:182).

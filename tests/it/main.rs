@@ -12,6 +12,7 @@ mod edge;
 mod faults;
 mod flow;
 mod logout;
+mod process;
 mod refresh;
 mod security;
 mod support;

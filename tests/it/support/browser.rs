@@ -126,6 +126,16 @@ impl Browser {
         self.navigate(&format!("/oauth2/login?{query}")).await
     }
 
+    /// Posts the provider's user picker and goes on to where it leads.
+    pub(crate) async fn choose_user(&self, picker: &Reply, user: &str) -> Reply {
+        let body = Bytes::from(format!("user={user}"));
+        let mut headers = self.headers(&Method::POST, &picker.url, Kind::Navigation, &[]);
+        headers.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
+        let reply = exchange(&Method::POST, &picker.url, headers, body).await;
+        self.keep_cookies(&reply);
+        self.follow(reply).await
+    }
+
     /// `count` requests at once.
     pub(crate) async fn burst(&self, count: usize, path: &str) -> Vec<Reply> {
         join_all((0..count).map(|_| self.get(path))).await
@@ -184,7 +194,7 @@ impl Browser {
         kind: Kind,
         extra: &[(&str, &str)],
     ) -> Reply {
-        let reply = exchange(&method, &url, self.headers(&method, &url, kind, extra)).await;
+        let reply = exchange(&method, &url, self.headers(&method, &url, kind, extra), Bytes::new()).await;
         self.keep_cookies(&reply);
         reply
     }
@@ -239,12 +249,12 @@ fn socket_address(url: &Url) -> (&'static str, u16) {
 }
 
 /// One HTTP/1.1 exchange on a connection of its own.
-pub(crate) async fn exchange(method: &Method, url: &Url, headers: HeaderMap) -> Reply {
+pub(crate) async fn exchange(method: &Method, url: &Url, headers: HeaderMap, body: Bytes) -> Reply {
     let socket = TcpStream::connect(socket_address(url)).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.unwrap();
     let driver = tokio::spawn(connection);
     let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
-    let mut request = Request::builder().method(method).uri(target).body(Full::new(Bytes::new())).unwrap();
+    let mut request = Request::builder().method(method).uri(target).body(Full::new(body)).unwrap();
     *request.headers_mut() = headers;
     let response = sender.send_request(request).await.unwrap();
     let (parts, body) = response.into_parts();

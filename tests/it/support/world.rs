@@ -8,6 +8,7 @@ use std::time::Duration;
 use bearward::app::App;
 use bearward::base::tls;
 use bearward::config;
+use bytes::Bytes;
 use devidp::{Client, Provider, Settings};
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Method};
@@ -29,6 +30,7 @@ pub(crate) struct WorldBuilder {
     upstream: Option<String>,
     offline: bool,
     down: bool,
+    process: bool,
 }
 
 pub(crate) struct World {
@@ -38,6 +40,14 @@ pub(crate) struct World {
     pub(crate) home: String,
     text: String,
     app: Option<App>,
+    process: Option<Process>,
+}
+
+/// The gateway as a child process.
+struct Process {
+    child: tokio::process::Child,
+    admin: u16,
+    folder: tempfile::TempDir,
 }
 
 impl World {
@@ -58,6 +68,7 @@ impl World {
             upstream: None,
             offline: true,
             down: false,
+            process: false,
         }
     }
 
@@ -105,10 +116,13 @@ impl World {
 
     /// A request to the admin listener.
     pub(crate) async fn admin_get(&self, path: &str) -> Reply {
-        let address = self.app.as_ref().unwrap().admin_address().unwrap();
-        let url = Url::parse(&format!("http://{address}{path}")).unwrap();
-        exchange(&Method::GET, &url, HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost"))]))
-            .await
+        let port = match (&self.app, &self.process) {
+            (Some(app), _) => app.admin_address().unwrap().port(),
+            (None, process) => process.as_ref().unwrap().admin,
+        };
+        let url = Url::parse(&format!("http://127.0.0.1:{port}{path}")).unwrap();
+        let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost"))]);
+        exchange(&Method::GET, &url, headers, Bytes::new()).await
     }
 
     /// Another gateway in the place of this one, with the same configuration and nothing remembered.
@@ -141,6 +155,24 @@ impl World {
             assert!(start.elapsed() < limit, "still {} after {limit:?}: {}", reply.status, reply.text());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// What a log must never show.
+    pub(crate) fn secrets() -> [String; 2] {
+        [SECRET.to_owned(), KEY.to_owned()]
+    }
+
+    /// Ends the child process by SIGTERM and returns what it logged.
+    pub(crate) async fn stop_process(&self) -> String {
+        let Some(process) = &self.process else { panic!("not in a process") };
+        let id = process.child.id().unwrap().to_string();
+        assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        let gone = || async {
+            let state = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+            state.is_empty() || state.contains(") Z ")
+        };
+        assert!(self.until(gone).await, "still running ten seconds after SIGTERM");
+        std::fs::read_to_string(process.folder.path().join("log")).unwrap()
     }
 
     /// Ends the gateway as SIGTERM does.
@@ -185,6 +217,12 @@ impl WorldBuilder {
         self
     }
 
+    /// The gateway is the real binary, in a process of its own. Its clock cannot be moved.
+    pub(crate) fn in_a_process(mut self) -> Self {
+        self.process = true;
+        self
+    }
+
     /// Other routes; `UPSTREAM` stands for the API.
     pub(crate) fn routes(mut self, lines: &str) -> Self {
         self.routes = lines.to_owned();
@@ -208,6 +246,7 @@ impl WorldBuilder {
         let idp = Provider::start(self.provider).await.unwrap();
         let api = Api::start(idp.clone()).await;
         let port = free_port();
+        let admin = if self.process { free_port() } else { 0 };
         let home = format!("http://localhost:{port}");
         let mut client = Client::new("bearward", SECRET, &format!("{home}/oauth2/callback"))
             .after_logout(&format!("{home}/oauth2/logout/callback"));
@@ -219,7 +258,7 @@ impl WorldBuilder {
         let text = format!(
             "public_url: {home}\n\
              listeners: [ {{ address: 127.0.0.1:{port} }} ]\n\
-             admin: {{ address: 127.0.0.1:0 }}\n\
+             admin: {{ address: 127.0.0.1:{admin} }}\n\
              workers: 2\n\
              provider:\n  issuer: {issuer}\n  client_id: bearward\n  client_secret: {{ env: SECRET }}\n  \
              post_logout_redirect_uri: {home}/oauth2/logout/callback\n  \
@@ -236,8 +275,39 @@ impl WorldBuilder {
             idp.stop_listening().await;
         }
         let clock = Arc::new(ShiftedClock::default());
-        let app = start_app(&text, &clock).await;
-        World { idp, api, clock, home, text, app: Some(app) }
+        let (app, process) = if self.process {
+            (None, Some(start_process(&text, port, admin).await))
+        } else {
+            (Some(start_app(&text, &clock).await), None)
+        };
+        World { idp, api, clock, home, text, app, process }
+    }
+}
+
+async fn start_process(text: &str, port: u16, admin: u16) -> Process {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("world.yaml");
+    std::fs::write(&file, text).unwrap();
+    let log = std::fs::File::create(folder.path().join("log")).unwrap();
+    let child = tokio::process::Command::new(env!("CARGO_BIN_EXE_bearward"))
+        .args(["run", "--config"])
+        .arg(&file)
+        .env("SECRET", SECRET)
+        .env("KEY", KEY)
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    wait_for_port(port).await;
+    Process { child, admin, folder }
+}
+
+/// Waits until somebody listens.
+pub(crate) async fn wait_for_port(port: u16) {
+    let start = std::time::Instant::now();
+    while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        assert!(start.elapsed() < Duration::from_secs(20), "nobody listens on {port}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -250,6 +320,6 @@ async fn start_app(text: &str, clock: &Arc<ShiftedClock>) -> App {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
