@@ -142,3 +142,20 @@ fn failed(why: &str) -> ExitCode {
     tell(&format!("error: {why}\n"));
     ExitCode::FAILURE
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+        let parsed = Cli::try_parse_from(["bearward", "check", "a.yaml"]).unwrap();
+        assert!(matches!(parsed.command, Command::Check(args) if args.file == *"a.yaml"));
+        assert!(Cli::try_parse_from(["bearward", "dev", "--upstream", "http://127.0.0.1:1"]).is_ok());
+        assert!(Cli::try_parse_from(["bearward", "dev", "--upstream", "nowhere"]).is_err());
+        assert!(Cli::try_parse_from(["bearward"]).is_err());
+    }
+}

@@ -1,4 +1,4 @@
-//! `bearward check`: everything that is wrong with a configuration, or a summary of what it says.
+//! `bearward check`: all that is wrong with a configuration, or a summary.
 //!
 //! Reads what the gateway would read at its start, secrets and certificates too, and connects to nothing.
 
@@ -66,4 +66,41 @@ fn line(route: &Route, settings: &Settings) -> String {
     let upstream = settings.edge.upstreams.get(route.upstream.0);
     let upstream = upstream.map_or_else(String::new, |upstream| upstream.url.origin().ascii_serialization());
     format!("{methods}{host}{} -> {upstream}, auth {auth}", route.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::*;
+    use crate::base::secret::random_text;
+
+    #[test]
+    fn the_summary_says_what_is_served() {
+        let environment = BTreeMap::from(
+            [("KEY", random_text::<32>()), ("SECRET", random_text::<16>())].map(|(k, v)| (k.to_owned(), v)),
+        );
+        let text = r#"
+public_url: https://app.example.com
+listeners: [ { address: 127.0.0.1:8081 } ]
+provider: { issuer: https://id.example.com, client_id: bearward, client_secret: "${SECRET}" }
+session: { keys: [ { id: first, env: KEY } ] }
+routes: [ { host: api.example.com, path: /a/*, methods: [GET], upstream: http://127.0.0.1:1, auth: session } ]
+upstreams: { spare: { endpoints: [http://127.0.0.1:2] } }
+"#;
+        let settings = config::load_text("a.yaml", text, Path::new(""), &environment).unwrap();
+        assert_eq!(
+            summary(&settings).unwrap(),
+            "ok\n\
+             public url  https://app.example.com\n\
+             listener    127.0.0.1:8081\n\
+             admin       127.0.0.1:9901\n\
+             provider    https://id.example.com as bearward\n\
+             redirect    https://app.example.com/oauth2/callback\n\
+             cookie      __Host-bearward, keys first\n\
+             route       GET api.example.com/a/* -> http://127.0.0.1:1, auth session\n\
+             1 warning\n"
+        );
+    }
 }

@@ -40,10 +40,10 @@ pub(crate) fn check(file: File, findings: &mut Findings) -> Option<Checked> {
     let File { public_url, provider, session, routes, workers, listeners, admin, .. } = file;
     let File { trusted_origins, refresh, upstreams, endpoints, limits, drain, log, .. } = file;
     let public_url = public_url.and_then(|text| url::public_url(&text, findings));
-    let endpoints = endpoints.and_then(|raw| endpoints::check(raw.value, public_url.as_ref(), findings));
-    let base_path = endpoints.as_ref().map(|bff| bff.base_path.clone());
-    let oidc =
-        provider.and_then(|raw| provider::check(raw, public_url.as_ref(), base_path.as_deref(), findings));
+    let base_path = endpoints.as_ref().and_then(|raw| endpoints::base_path(&raw.value, findings));
+    let ours = public_url.as_ref().zip(base_path.as_deref());
+    let endpoints = endpoints.and_then(|raw| endpoints::check(raw.value, base_path.as_deref(), findings));
+    let oidc = provider.and_then(|raw| provider::check(raw, ours, findings));
 
     let mut pool = upstream::Upstreams::default();
     for (name, raw) in upstreams.map(|map| map.value.0).unwrap_or_default() {
@@ -62,20 +62,20 @@ pub(crate) fn check(file: File, findings: &mut Findings) -> Option<Checked> {
     let net = edge::Net { listeners, admin, workers, limits, drain };
     let edge = edge::check(net, upstreams, findings);
     let telemetry = log.and_then(|raw| check_log(raw.value, findings));
+    let (default_return_to, login_params) = endpoints?;
+    let bff = bff::settings::Settings {
+        public_url: public_url.clone()?,
+        base_path: base_path.clone()?,
+        default_return_to,
+        login_params,
+    };
     let gate = gate::settings::Settings {
         public_url: public_url?,
         base_path: base_path?,
         routes: routes?,
         trusted_origins: trusted_origins?,
     };
-    Some(Checked {
-        edge: edge?,
-        gate,
-        bff: endpoints?,
-        session: session?,
-        oidc: oidc?,
-        telemetry: telemetry?,
-    })
+    Some(Checked { edge: edge?, gate, bff, session: session?, oidc: oidc?, telemetry: telemetry? })
 }
 
 /// Parts that are understood and belong to a later release.

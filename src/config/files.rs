@@ -1,12 +1,14 @@
-//! Certificates and keys that the configuration names: readable, and fitting each other.
+//! Certificates and keys that a file names: readable, and a pair.
 
-use std::error::Error;
 use std::path::PathBuf;
+
+use rustls_pki_types::pem::Error as PemError;
 
 use super::problems::Findings;
 use super::raw::File;
 use super::reader::At;
-use crate::base::tls;
+use super::secrets::why;
+use crate::base::tls::{self, TlsError};
 
 /// Reads every PEM file that `file` names and reports those that TLS could not use.
 pub(super) fn verify(file: &File, findings: &mut Findings) {
@@ -22,7 +24,7 @@ pub(super) fn verify(file: &File, findings: &mut Findings) {
         provider.into_iter().chain(upstreams.filter_map(|(_, upstream)| upstream.value.ca_file.as_ref()))
     {
         if let Err(error) = tls::client_config(Some(&ca_file.value)) {
-            findings.report(&ca_file.at, chain(&error)).help("name a PEM file of certificates");
+            findings.report(&ca_file.at, said(&error)).help("name a PEM file of certificates");
         }
     }
 }
@@ -31,30 +33,29 @@ fn server(cert: &At<PathBuf>, key: &At<PathBuf>, findings: &mut Findings) {
     let chain_error = tls::read_certificates(&cert.value).err();
     let key_error = tls::read_private_key(&key.value).err();
     if let Some(error) = &chain_error {
-        findings.report(&cert.at, chain(error)).help("name a PEM file of the certificate chain");
+        findings.report(&cert.at, said(error)).help("name a PEM file of the certificate chain");
     }
     if let Some(error) = &key_error {
-        findings.report(&key.at, chain(error)).help("name a PEM file of the private key");
+        findings.report(&key.at, said(error)).help("name a PEM file of the private key");
     }
     if chain_error.is_some() || key_error.is_some() {
         return;
     }
     if let Err(error) = tls::server_config(&cert.value, &key.value) {
-        findings
-            .report(&cert.at, chain(&error))
-            .also(&key.at, "the key")
-            .help("the two must belong together");
+        findings.report(&cert.at, said(&error)).also(&key.at, "the key").help("the two must belong together");
     }
 }
 
-/// An error and its causes. Those of `base::tls` name files, never their content.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
+/// What is wrong with a file, without its name: the caret shows it.
+fn said(error: &TlsError) -> String {
+    let (what, source) = match error {
+        TlsError::Certificate { source, .. } => ("no readable PEM certificate", source),
+        TlsError::Key { source, .. } => ("no readable PEM private key", source),
+        TlsError::NoRoots => return error.to_string(),
+        TlsError::Refused(source) => return format!("{error}: {source}"),
+    };
+    if let PemError::Io(error) = source {
+        return format!("the file cannot be used: {}", why(error));
     }
-    text
+    format!("{what}: {source}")
 }

@@ -135,6 +135,9 @@ struct Place {
 pub(crate) struct Findings {
     list: Vec<Finding>,
     masked: Vec<Range<usize>>,
+    comments: Vec<usize>,
+    /// What came after [`MAX_FINDINGS`]: only counted, and completed by its reporter for nothing.
+    beyond: Option<(usize, Finding)>,
 }
 
 impl Findings {
@@ -155,18 +158,40 @@ impl Findings {
 
     /// Whatever stands at `at` may be a secret and is never shown.
     pub(crate) fn mask(&mut self, at: &Range<usize>) {
-        self.masked.push(at.clone());
+        self.mask_part(at.clone());
+        self.mask_comment(at.end);
+    }
+
+    /// The same without a look at what follows.
+    pub(crate) fn mask_part(&mut self, at: Range<usize>) {
+        self.masked.push(at);
+    }
+
+    /// A comment behind `offset` may be the rest of a secret with a `#` in it.
+    pub(crate) fn mask_comment(&mut self, offset: usize) {
+        self.comments.push(offset);
     }
 
     /// Whether something is wrong.
     pub(crate) fn has_errors(&self) -> bool {
-        self.list.iter().any(|finding| finding.severity == Severity::Error)
+        self.beyond.is_some() || self.list.iter().any(|finding| finding.severity == Severity::Error)
+    }
+
+    /// Whether a mistyped key was taken for `key`: then it is not missing as well.
+    pub(crate) fn suggested(&self, key: &str) -> bool {
+        let help = format!("did you mean `{key}`?");
+        self.list.iter().any(|finding| finding.help.as_ref() == Some(&help))
     }
 
     /// The problems of the file `name`, whose text is `source`, in the order of the file.
     pub(crate) fn finish(mut self, name: &str, source: &str) -> Problems {
+        if self.has_errors() {
+            // What is wrong comes first; a warning may be a consequence of it.
+            self.list.retain(|finding| finding.severity == Severity::Error);
+        }
         self.list.sort_by_key(|finding| finding.places.first().map_or(0, |(at, _)| at.start));
         self.masked.extend(credentials_in_urls(source));
+        self.masked.extend(self.comments.iter().filter_map(|offset| comment_after(source, *offset)));
         let masked = merge(self.masked);
         let problem = |finding: Finding| Problem {
             severity: finding.severity,
@@ -178,12 +203,23 @@ impl Findings {
                 .map(|(at, label)| place(source, &masked, &at, label))
                 .collect(),
         };
-        Problems { name: name.to_owned(), list: self.list.into_iter().map(problem).collect() }
+        let mut list: Vec<Problem> = self.list.into_iter().map(problem).collect();
+        if let Some((count, _)) = self.beyond {
+            let message = format!("{count} more, which are not shown");
+            list.push(Problem { severity: Severity::Error, message, help: None, places: Vec::new() });
+        }
+        Problems { name: name.to_owned(), list }
     }
 
     fn add(&mut self, severity: Severity, at: &Range<usize>, message: String) -> &mut Finding {
+        let finding = Finding { severity, message, help: None, places: vec![(at.clone(), String::new())] };
         let index = self.list.len();
-        self.list.push(Finding { severity, message, help: None, places: vec![(at.clone(), String::new())] });
+        if index >= MAX_FINDINGS {
+            let (count, last) = self.beyond.get_or_insert((0, finding));
+            *count += 1;
+            return last;
+        }
+        self.list.push(finding);
         #[expect(clippy::indexing_slicing, reason = "pushed in the line before")]
         &mut self.list[index]
     }
@@ -217,7 +253,10 @@ fn place(source: &str, masked: &[Range<usize>], at: &Range<usize>, label: String
     let start = floor(source, at.start);
     let before = source.get(..start).unwrap_or_default();
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let text = source.get(line_start..).unwrap_or_default();
+    let column = source.get(line_start..start).unwrap_or_default().chars().count() + 1;
+    // Of a line longer than any screen only the part around the place is shown.
+    let line_start = line_start.max(floor(source, start.saturating_sub(WINDOW)));
+    let text = source.get(line_start..floor(source, start + WINDOW)).unwrap_or_default();
     let text = text.split(['\n', '\r']).next().unwrap_or_default();
     let mut excerpt = String::with_capacity(text.len() + 1);
     let mut marked = text.len()..text.len();
@@ -234,8 +273,22 @@ fn place(source: &str, masked: &[Range<usize>], at: &Range<usize>, label: String
     }
     marked.start = marked.start.min(excerpt.len());
     marked.end = marked.end.clamp(marked.start, excerpt.len());
-    let column = source.get(line_start..start).unwrap_or_default().chars().count() + 1;
     Place { line: before.matches('\n').count() + 1, column, excerpt, marked, label }
+}
+
+/// The comment that follows `offset` on its line, where nothing else does, or that stands before it: an empty value
+/// is found behind its comment.
+fn comment_after(source: &str, offset: usize) -> Option<Range<usize>> {
+    let from = floor(source, offset.saturating_sub(WINDOW));
+    let before = source.get(from..offset)?;
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let rest = source.get(offset..floor(source, offset + WINDOW))?.split(['\n', '\r']).next()?;
+    let end = offset + rest.len();
+    if let Some(hash) = before.get(line_start..)?.find(" #") {
+        return Some(from + line_start + hash..end);
+    }
+    let between = rest.find(|c: char| !c.is_whitespace() && !",:]}".contains(c))?;
+    rest.get(between..)?.starts_with('#').then_some(offset + between..end)
 }
 
 /// The same ranges in order, without overlaps.
@@ -281,3 +334,8 @@ fn credentials_in_urls(source: &str) -> Vec<Range<usize>> {
     }
     found
 }
+
+/// More than anybody reads in one go.
+const MAX_FINDINGS: usize = 200;
+/// Bytes of a line before and after a place: more than a screen is wide.
+const WINDOW: usize = 2000;

@@ -1,4 +1,4 @@
-//! Typed reading of the tree: every problem is reported, none stops the reading.
+//! Typed reading of the tree: every problem is reported, none stops it.
 //!
 //! `section!` and `words!` declare the keys of the file once: the JSON Schema, the list of known keys, the defaults
 //! and the reading come from the same lines. Judges form only (unknown keys, wrong types); whether values make
@@ -56,6 +56,9 @@ impl Section<'_> {
 
 /// A value that can be read from a node. `None` where it cannot: the reason has been reported.
 pub(crate) trait Read: Sized {
+    /// Whether what stands in its place may be a secret, even where it is not of its form.
+    const SECRET: bool = false;
+
     /// Reads it.
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self>;
 }
@@ -83,6 +86,10 @@ impl Reader<'_> {
         for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
             // Nobody knows what the value is: it may be a secret under a mistyped key.
             self.findings.mask(&entry.value.extent);
+            self.findings.mask_comment(entry.at.end);
+            if !is_identifier(&entry.key) {
+                self.findings.mask(&entry.at); // a value that slipped into the key's place
+            }
             let help = match nearest(&entry.key, known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("known here: {}", known.join(", ")),
@@ -98,7 +105,7 @@ impl Reader<'_> {
             Value::Mapping(entries) => Some(entries),
             Value::List(_) | Value::Scalar(_) => {
                 self.findings.mask(&node.extent);
-                self.wrong_type(node, "keys with values")
+                self.wrong_type(node, SECTION)
             }
         }
     }
@@ -107,10 +114,7 @@ impl Reader<'_> {
     pub(crate) fn list<'n>(&mut self, node: &'n Node) -> Option<&'n [Node]> {
         match &node.value {
             Value::List(items) => Some(items),
-            Value::Mapping(_) | Value::Scalar(_) => {
-                self.findings.mask(&node.extent);
-                self.wrong_type(node, "a list")
-            }
+            Value::Mapping(_) | Value::Scalar(_) => self.wrong_type(node, "a list"),
         }
     }
 
@@ -137,12 +141,17 @@ impl Reader<'_> {
         let found = match &node.value {
             Value::Scalar(scalar) => kind(scalar),
             Value::List(_) => "a list",
-            Value::Mapping(_) => "keys with values",
+            Value::Mapping(_) => SECTION,
         };
         let finding = self.findings.report(&node.at, format!("expected {wanted}, found {found}"));
-        if wanted == "text" && matches!(node.value, Value::Scalar(_)) && found != "nothing" {
-            finding.help("put it in quotes");
-        }
+        match &node.value {
+            Value::Scalar(_) if wanted == "text" && found != "nothing" => finding.help("put it in quotes"),
+            Value::Scalar(_) if wanted == "a list" => finding.help("write it as `[…]`"),
+            Value::Scalar(scalar) if scalar.style == Style::Quoted && wanted != SECTION => {
+                finding.help("drop the quotes")
+            }
+            Value::Scalar(_) | Value::List(_) | Value::Mapping(_) => finding,
+        };
         None
     }
 
@@ -179,6 +188,11 @@ impl Reader<'_> {
             None => self.at(&Node::default_value(default, section.at)),
         }
     }
+}
+
+/// Whether a key looks like one.
+fn is_identifier(key: &str) -> bool {
+    key.len() <= 32 && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
 /// What a scalar is in YAML's core schema.
@@ -222,17 +236,19 @@ pub(crate) fn mask_unparsed(text: &str, offset: usize, findings: &mut Findings) 
             (true, None) => word_start = Some(index),
             (false, Some(from)) => {
                 if !known.contains(line.get(from..index).unwrap_or_default()) {
-                    findings.mask(&(start + from..start + index));
+                    findings.mask_part(start + from..start + index);
                 }
                 word_start = None;
             }
             (true, Some(_)) | (false, None) => {}
         }
         if !is_word(character) && !character.is_whitespace() && !"{}[]:,\"'#|>&*!-".contains(character) {
-            findings.mask(&(start + index..start + index + character.len_utf8()));
+            findings.mask_part(start + index..start + index + character.len_utf8());
         }
     }
 }
+
+const SECTION: &str = "keys with values";
 
 /// Declares a mapping of the file: its keys, which of them must be there, their defaults as they would be written.
 macro_rules! section {

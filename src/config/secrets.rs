@@ -1,4 +1,4 @@
-//! Secrets: from a file, from a variable, never from the configuration file itself.
+//! Secrets: from a file or a variable, never from the configuration.
 //!
 //! A text written where a secret belongs is refused and masked. What is read here is in [`Secret`] from its first
 //! byte and is shown nowhere. Whether a key or a client secret is any good, `check` judges.
@@ -45,6 +45,8 @@ section! {
 pub(crate) struct SecretText(pub(crate) Option<Secret<String>>);
 
 impl Read for SecretText {
+    const SECRET: bool = true;
+
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         if let Value::Mapping(entries) = &node.value {
             mask_keys(entries, reader);
@@ -75,6 +77,8 @@ pub(crate) struct KeyText {
 }
 
 impl Read for KeyText {
+    const SECRET: bool = true;
+
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         if let Value::Mapping(entries) = &node.value {
             mask_keys(entries, reader);
@@ -100,6 +104,8 @@ impl JsonSchema for KeyText {
 pub(crate) struct UnreadSecret;
 
 impl Read for UnreadSecret {
+    const SECRET: bool = true;
+
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         if let Value::Mapping(entries) = &node.value {
             mask_keys(entries, reader);
@@ -111,16 +117,16 @@ impl Read for UnreadSecret {
 }
 
 impl JsonSchema for UnreadSecret {
+    fn inline_schema() -> bool {
+        true
+    }
+
     fn schema_name() -> Cow<'static, str> {
         SecretText::schema_name()
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        SecretText::json_schema(generator)
-    }
-
-    fn schema_id() -> Cow<'static, str> {
-        SecretText::schema_id()
+        generator.subschema_for::<SecretText>()
     }
 }
 
@@ -129,6 +135,8 @@ impl JsonSchema for UnreadSecret {
 pub(crate) struct MaskedText(pub(crate) String);
 
 impl Read for MaskedText {
+    const SECRET: bool = true;
+
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         reader.findings.mask(&node.extent);
         reader.text(node, "text").map(|text| Self(text.to_owned()))
@@ -164,7 +172,10 @@ fn with_variable(place: Schema) -> Schema {
 }
 
 fn from_variable(node: &Node, reader: &mut Reader<'_>) -> Option<Secret<String>> {
-    reader.findings.mask(&node.extent);
+    if !matches!(&node.value, Value::Scalar(scalar) if scalar.source == Source::Variable) {
+        reader.findings.mask(&node.extent);
+        reader.findings.mask_comment(node.at.end);
+    }
     let scalar = reader.scalar(node, WANTED)?;
     match scalar.source {
         Source::Variable => not_empty(&node.at, scalar.text.clone(), reader),

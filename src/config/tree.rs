@@ -112,6 +112,7 @@ pub(crate) fn parse(text: &str, environment: &dyn Environment, findings: &mut Fi
     options.flow_nesting_limit = MAX_DEPTH;
     options.block_nesting_limit = MAX_DEPTH;
     options.emit_comments = false;
+    options.emit_anchor_events = true;
     let mut builder = Builder {
         text,
         environment,
@@ -182,11 +183,11 @@ impl Builder<'_> {
                 Some(())
             }
             Event::SequenceStart(_, anchor, tag) => {
-                self.untagged(tag.is_some(), &extent);
+                self.untagged(tag.is_some(), span, &extent);
                 self.open(extent.start, anchor, Content::List(Vec::new()))
             }
             Event::MappingStart(_, anchor, tag) => {
-                self.untagged(tag.is_some(), &extent);
+                self.untagged(tag.is_some(), span, &extent);
                 self.open(extent.start, anchor, Content::Mapping { entries: Vec::new(), key: None })
             }
             Event::SequenceEnd | Event::MappingEnd => {
@@ -200,7 +201,7 @@ impl Builder<'_> {
                 self.complete(Node { at, extent, value, origin: Origin::Written }, open.anchor)
             }
             Event::Scalar(text, style, anchor, tag) => {
-                self.untagged(tag.is_some(), &extent);
+                self.untagged(tag.is_some(), span, &extent);
                 let style = if style == ScalarStyle::Plain { Style::Plain } else { Style::Quoted };
                 let scalar = Scalar { text: text.into_owned(), style, source: Source::File };
                 let node = Node {
@@ -218,6 +219,10 @@ impl Builder<'_> {
                 };
                 let count = node.count();
                 self.place(node, 0, count)
+            }
+            Event::Anchor(..) => {
+                self.findings.mask(&extent);
+                Some(())
             }
             _ => Some(()),
         }
@@ -301,9 +306,12 @@ impl Builder<'_> {
         }
     }
 
-    fn untagged(&mut self, tagged: bool, at: &Range<usize>) {
+    /// A secret that begins with `!` looks like a tag, one that begins with `&` like an anchor: never shown.
+    fn untagged(&mut self, tagged: bool, span: YamlSpan, value: &Range<usize>) {
         if tagged {
-            self.findings.report(at, "tags are not supported").help("drop the `!…` before the value");
+            let at = span.tag_span().and_then(|tag| tag.byte_range()).unwrap_or(value.clone());
+            self.findings.mask(&at);
+            self.findings.report(&at, "tags are not supported").help("drop it, or put the value in quotes");
         }
     }
 
@@ -319,7 +327,6 @@ impl Builder<'_> {
 fn insert(entries: &mut Vec<Entry>, mut entry: Entry, text: &str, findings: &mut Findings) {
     if let Some(first) = entries.iter().find(|earlier| earlier.key == entry.key) {
         findings.mask(&entry.value.extent);
-        findings.mask(&first.value.extent);
         findings
             .report(&entry.at, "the same key twice")
             .also(&first.at, "first here")

@@ -1,4 +1,4 @@
-//! The kinds of values in a file: text, numbers, durations, sizes, paths, lists, maps.
+//! Kinds of values: text, numbers, durations, sizes, paths, lists, maps.
 //!
 //! Secrets have a file of their own (`secrets`).
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::reader::{At, Read, Reader};
-use super::tree::{Node, Style};
+use super::tree::{Node, Style, Value};
 
 impl Read for String {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
@@ -56,7 +56,12 @@ impl Read for u32 {
 }
 
 impl<T: Read> Read for Vec<At<T>> {
+    const SECRET: bool = T::SECRET;
+
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        if T::SECRET && !matches!(node.value, Value::List(_)) {
+            reader.findings.mask(&node.extent);
+        }
         let items = reader.list(node)?;
         let read: Self = items.iter().filter_map(|item| reader.at(item)).collect();
         // A list of which nothing is left is not the empty list.
@@ -71,13 +76,17 @@ pub(crate) struct Period(pub(crate) Duration);
 impl Read for Period {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         let text = reader.text(node, WANTED_PERIOD)?;
+        // A day is 24 hours here; jiff leaves days to calendars.
+        if let Some(days) = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok()) {
+            return Some(Self(Duration::from_secs(u64::from(days) * 24 * 3600)));
+        }
         // jiff also knows clock times and ISO 8601; one way to write it is enough.
         let friendly = !text.contains(':') && text.starts_with(|c: char| c.is_ascii_digit());
         let parsed = jiff::fmt::friendly::SpanParser::new().parse_unsigned_duration(text).ok();
         let period = parsed.filter(|_| friendly);
         if period.is_none() {
             let finding = reader.findings.report(&node.at, format!("expected {WANTED_PERIOD}"));
-            finding.help("a number and a unit: `ms`, `s`, `m` or `h`");
+            finding.help("a number and a unit: `ms`, `s`, `m`, `h` or `d`");
         }
         period.map(Self)
     }
@@ -171,6 +180,6 @@ impl<T: JsonSchema> JsonSchema for Map<T> {
 }
 
 const WANTED_FLAG: &str = "`true` or `false`";
-const WANTED_COUNT: &str = "a whole number";
+const WANTED_COUNT: &str = "a whole number of 0 or more";
 const WANTED_PERIOD: &str = "a duration such as `30s`, `5m` or `12h`";
 const WANTED_SIZE: &str = "a size such as `65536` or `64KiB`";

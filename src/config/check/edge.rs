@@ -1,4 +1,4 @@
-//! `listeners`, `admin`, `limits`, `drain`: what is listened on and how long things may take.
+//! `listeners`, `admin`, `limits`, `drain`: addresses, sizes and times.
 
 use std::net::SocketAddr;
 

@@ -1,31 +1,30 @@
 //! `endpoints`: where our own paths are and how a login begins and ends.
 
-use url::Url;
-
 use super::path;
-use crate::bff::settings::Settings;
 use crate::config::problems::Findings;
 use crate::config::raw::Endpoints;
 
-/// Checks the section.
-pub(super) fn check(raw: Endpoints, public_url: Option<&Url>, findings: &mut Findings) -> Option<Settings> {
-    let base_path = raw.base_path.and_then(|text| {
-        let wrong = match path::plain(&text.value) {
-            Err(why) => Some(why),
-            Ok(()) => text
-                .value
-                .ends_with('/')
-                .then_some("the base path is a folder's name, without `/` at its end"),
-        };
-        if let Some(why) = wrong {
-            findings.report(&text.at, why).help("write it as `/oauth2`");
-            return None;
-        }
-        Some(text.value)
-    });
+/// The folder of our endpoints.
+pub(super) fn base_path(raw: &Endpoints, findings: &mut Findings) -> Option<String> {
+    let text = raw.base_path.as_ref()?;
+    let why = match path::plain(&text.value) {
+        Ok(()) if !text.value.ends_with('/') => return Some(text.value.clone()),
+        Ok(()) => "the base path is a folder's name, without `/` at its end",
+        Err(why) => why,
+    };
+    findings.report(&text.at, why).help("write it as `/oauth2`");
+    None
+}
+
+/// Where a login ends by default, and the parameters of the login endpoint that are passed on.
+pub(super) fn check(
+    raw: Endpoints,
+    base_path: Option<&str>,
+    findings: &mut Findings,
+) -> Option<(String, Vec<String>)> {
     let default_return_to = raw.default_return_to.and_then(|text| {
         let folder = text.value.split(['?', '#']).next().unwrap_or_default();
-        let ours = base_path.as_deref().and_then(|base| folder.strip_prefix(base));
+        let ours = base_path.and_then(|base| folder.strip_prefix(base));
         let wrong = if !text.value.starts_with('/') || text.value.starts_with("//") {
             Some("not a path of our own origin")
         } else if text.value.bytes().any(|byte| byte == b'\\' || !byte.is_ascii_graphic()) {
@@ -49,12 +48,7 @@ pub(super) fn check(raw: Endpoints, public_url: Option<&Url>, findings: &mut Fin
         }
     }
     let login_params = super::texts(raw.login_params);
-    Some(Settings {
-        public_url: public_url?.clone(),
-        base_path: base_path?,
-        default_return_to: default_return_to?,
-        login_params: login_params?,
-    })
+    Some((default_return_to?, login_params?))
 }
 
 /// Parameters of an authorization request that are the gateway's to choose (RFC 6749, RFC 7636, OIDC Core).

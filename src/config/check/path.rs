@@ -1,4 +1,4 @@
-//! Paths of routes and endpoints, in the one form that matches without decoding.
+//! Paths of routes and endpoints, in the one form that needs no decoding.
 
 use crate::gate::settings::PathPattern;
 

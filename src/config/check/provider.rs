@@ -13,14 +13,14 @@ use crate::config::problems::Findings;
 use crate::config::raw::provider as raw;
 use crate::config::reader::At;
 use crate::config::secrets::{MaskedText, SecretText};
+use crate::config::tree::Origin;
 use crate::config::values::{Map, Period};
 use crate::oidc::settings::{ClientAuth, Settings};
 
-/// Checks the section.
+/// Checks the section. `ours` is the origin that browsers see and the folder of our endpoints there.
 pub(super) fn check(
     raw: At<raw::Provider>,
-    public_url: Option<&Url>,
-    base_path: Option<&str>,
+    ours: Option<(&Url, &str)>,
     findings: &mut Findings,
 ) -> Option<Settings> {
     let At { value: raw, at, .. } = raw;
@@ -40,7 +40,7 @@ pub(super) fn check(
         Some(text) => urls::protected(&text, findings).map(Some),
         None => Some(None),
     };
-    let redirect_uri = public_url?.join(&format!("{}/callback", base_path?)).ok();
+    let redirect_uri = ours.and_then(|(url, base_path)| url.join(&format!("{base_path}/callback")).ok());
     Some(Settings {
         issuer: issuer?,
         client_id: client_id?,
@@ -106,13 +106,16 @@ fn check_auth(
         return None;
     }
     if let Some(key) = auth.key {
-        findings
-            .report(&key.at, "a key is for `private_key_jwt` only")
-            .also(&method.at, "the method")
-            .help("drop the key, or change the method");
+        let finding = findings.report(&key.at, "a key is for `private_key_jwt` only");
+        finding.help("drop the key; the method is `client_secret_basic` where it is not given");
+        if method.origin == Origin::Written {
+            finding.also(&method.at, "the method").help("drop the key, or change the method");
+        }
     }
     let Some(secret) = secret else {
-        findings.report(provider, "`client_secret` is missing").help("add `client_secret: { file: … }`");
+        if !findings.suggested("client_secret") {
+            findings.report(provider, "`client_secret` is missing").help("add `client_secret: { file: … }`");
+        }
         return None;
     };
     let At { value: SecretText(secret), at, .. } = secret;

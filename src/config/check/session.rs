@@ -129,23 +129,22 @@ fn check_keys(list: At<Vec<At<KeyText>>>, findings: &mut Findings) -> Option<Vec
 }
 
 fn check_cookie(raw: raw::Cookie, public_url: Option<&Url>, findings: &mut Findings) -> Option<Cookie> {
-    let same_site = match raw.same_site.as_ref()?.value {
+    let same_site = raw.same_site.and_then(|word| match word.value {
         raw::SameSite::Lax => Some(SameSite::Lax),
         raw::SameSite::Strict => {
-            let at = &raw.same_site.as_ref()?.at;
-            findings
-                .not_yet(at, "a strict cookie")
-                .help("write `lax`: a login must come back from the provider");
+            let finding = findings.not_yet(&word.at, "a strict cookie");
+            finding.help("write `lax`: a login must come back from the provider");
             None
         }
-    };
-    let https = public_url?.scheme() == "https";
+    });
+    // Where the origin itself is wrong, the name is judged as on https.
+    let https = public_url.is_none_or(|url| url.scheme() == "https");
     let name = match raw.name {
-        None => (if https { "__Host-bearward" } else { "bearward" }).to_owned(),
-        Some(name) => cookie_name(name, https, findings)?,
+        None => Some((if https { "__Host-bearward" } else { "bearward" }).to_owned()),
+        Some(name) => cookie_name(name, https, findings),
     };
     let secure = if https { Secure::Required } else { Secure::Loopback };
-    Some(Cookie { name, same_site: same_site?, secure })
+    Some(Cookie { name: name?, same_site: same_site?, secure })
 }
 
 fn cookie_name(name: At<String>, https: bool, findings: &mut Findings) -> Option<String> {

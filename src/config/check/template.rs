@@ -1,4 +1,4 @@
-//! Header fields made from claims: which names may be set, and texts with claims in braces.
+//! Header fields made from claims: their names, and texts with claims.
 
 use http::HeaderName;
 

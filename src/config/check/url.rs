@@ -1,4 +1,4 @@
-//! URLs: the origin that browsers see, other origins, and what may be reached without TLS.
+//! URLs and origins, and what may be reached without TLS.
 
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -1,4 +1,4 @@
-//! `listeners`, `admin`, `upstreams`, `limits`, `drain`: the proxy itself, as typed.
+//! `listeners`, `admin`, `upstreams`, `limits`, `drain`, as typed.
 
 use std::path::PathBuf;
 

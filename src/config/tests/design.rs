@@ -119,9 +119,9 @@ fn certificates_and_keys_are_looked_at() {
     };
     check("{ cert: tls.crt, key: tls.key }", "loads");
     check("{ cert: tls.crt, key: other.key }", "the certificate or key is not usable");
-    check("{ cert: tls.key, key: tls.key }", "holds no readable PEM certificate");
-    check("{ cert: tls.crt, key: tls.crt }", "holds no readable PEM private key");
-    check("{ cert: none.crt, key: none.key }", "none.key holds no readable PEM private key");
+    check("{ cert: tls.key, key: tls.key }", "no readable PEM certificate");
+    check("{ cert: tls.crt, key: tls.crt }", "no readable PEM private key");
+    check("{ cert: none.crt, key: none.key }", "the file cannot be used: no such file");
     let text = super::LEAST.replace("  client_id:", "  ca_file: session.key\n  client_id:");
     assert_eq!(world.load(&text).unwrap_err().iter().count(), 1);
     let text = super::LEAST.replace("  client_id:", "  ca_file: tls.crt\n  client_id:");

@@ -1,4 +1,4 @@
-//! The schema, its agreement with the reader, and the tables that the docs make from it.
+//! The schema, its agreement with the reader, the tables of the docs.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -130,7 +130,7 @@ fn table(root: &Json, object: &Json, path: &str, out: &mut String) {
             _ if required.contains(&key.as_str()) => "**required**".to_owned(),
             Some(Json::String(text)) => format!("`{text}`"),
             Some(Json::Object(_)) | None => String::new(),
-            Some(other) => format!("`{other}`").replace(',', ", "),
+            Some(other) => format!("`{}`", written(other)),
         };
         let meaning = property["description"].as_str().unwrap_or_default().replace('\n', " ");
         writeln!(out, "| `{key}` | {kind} | {default} | {meaning} |").unwrap();
@@ -138,6 +138,19 @@ fn table(root: &Json, object: &Json, path: &str, out: &mut String) {
     writeln!(out).unwrap();
     for (path, object) in inner {
         table(root, object, &path, out);
+    }
+}
+
+/// A value as it would stand in the file.
+fn written(value: &Json) -> String {
+    match value {
+        Json::Array(items) => format!("[{}]", items.iter().map(written).collect::<Vec<_>>().join(", ")),
+        Json::Object(entries) => {
+            let entries = entries.iter().map(|(key, value)| format!("{key}: {}", written(value)));
+            format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "))
+        }
+        Json::String(text) => text.clone(),
+        Json::Null | Json::Bool(_) | Json::Number(_) => value.to_string(),
     }
 }
 

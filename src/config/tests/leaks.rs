@@ -29,6 +29,15 @@ fn a_secret_in_the_wrong_place_is_masked() {
         super::LEAST.replace("{ file: client-secret }", secret),
         super::LEAST.replace("{ file: client-secret }", &format!("\"{secret}\"")),
         super::LEAST.replace("{ file: client-secret }", &format!("[{secret}]")),
+        super::LEAST.replace("{ file: client-secret }", &format!("!{secret}")),
+        super::LEAST.replace("{ file: client-secret }", &format!("!{secret} x")),
+        super::LEAST.replace("{ file: client-secret }", &format!("&{secret}")),
+        super::LEAST.replace("{ file: client-secret }", &format!("*{secret}")),
+        super::LEAST.replace("{ file: client-secret }", &format!("#{secret}")),
+        super::LEAST.replace("{ file: client-secret }", &format!("x #{secret}")),
+        super::LEAST.replace("client_secret: { file: client-secret }", &format!("client_secert: #{secret}")),
+        super::LEAST
+            .replace("keys: [ { file: session.key } ]", &format!("keys:\n  - #{secret}\n  - !{secret}")),
         super::LEAST.replace("{ file: client-secret }", &format!("{{ value: {secret} }}")),
         super::LEAST.replace("{ file: client-secret }", &format!("{{ {secret}: file }}")),
         super::LEAST.replace("{ file: client-secret }", &format!("${{X:-{secret}}}")),
@@ -39,6 +48,8 @@ fn a_secret_in_the_wrong_place_is_masked() {
         super::LEAST.replace("client_secret: { file: client-secret }", &format!("client_secert: {secret}")),
         super::LEAST.replace("client_secret: { file: client-secret }", &format!("client_secret {secret}")),
         super::LEAST.replace("client_secret: { file: client-secret }", &format!("client_secret:{secret}")),
+        super::LEAST
+            .replace("client_secret: { file: client-secret }\n", &format!("client_secret] {secret}>")),
         super::LEAST.replace("client_secret: {", &format!("client_secret: {secret}\n  client_secret: {{")),
         super::LEAST.replace("  client_secret: {", &format!("  client_secret: {secret}\n client_secret: {{")),
         super::LEAST.replace("keys: [ { file: session.key } ]", &format!("keys: {secret}")),
@@ -96,7 +107,7 @@ fn harmless(text: &str) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_text_makes_the_loader_panic(text in "(?s).{0,200}") {
