@@ -24,7 +24,12 @@ pub use problems::{Problem, Problems};
 pub use schema::schema;
 
 use crate::base::secret::sha256;
-use crate::{bff, edge, gate, oidc, session, telemetry};
+use crate::bff;
+use crate::edge;
+use crate::gate;
+use crate::oidc;
+use crate::session;
+use crate::telemetry;
 use problems::Findings;
 use reader::{Read, Reader};
 

@@ -21,8 +21,13 @@ use super::problems::Findings;
 use super::raw::{File, Log, LogFormat};
 use super::reader::At;
 use super::values::Period;
+use crate::bff;
+use crate::edge as edge_room;
+use crate::gate;
+use crate::oidc;
+use crate::session as session_room;
+use crate::telemetry;
 use crate::telemetry::settings::{AccessLog, Format};
-use crate::{bff, edge as edge_room, gate, oidc, session as session_room, telemetry};
 
 /// The settings of every room.
 pub(crate) struct Checked {
