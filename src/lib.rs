@@ -6,14 +6,24 @@
 //! The modules stand in reading order: each imports only those above it (`tests/tidy.rs` holds that).
 //! `ARCHITECTURE.md` tells what lives where.
 
-pub mod app;
 pub mod base;
-pub mod bff;
-pub mod cli;
-pub mod config;
-pub mod edge;
-pub mod gate;
-pub mod jwt;
-pub mod oidc;
-pub mod session;
+
 pub mod telemetry;
+
+pub mod jwt;
+
+pub mod oidc;
+
+pub mod session;
+
+pub mod gate;
+
+pub mod bff;
+
+pub mod edge;
+
+pub mod config;
+
+pub mod app;
+
+pub mod cli;
