@@ -1,4 +1,4 @@
-//! Endpoints of our own: login, callback, logout, session, userinfo, and the pages for errors.
+//! Endpoints of our own: login, callback, logout, session, userinfo, pages.
 //!
 //! Answers browsers and talks to the provider on their behalf. Picks no upstream and decides about no request:
 //! that was the gate's.

@@ -1,4 +1,4 @@
-//! Sessions: the sealed cookie, what this replica remembers, and the refresh protocol.
+//! Sessions: the sealed cookie, the registry, the refresh protocol.
 //!
 //! A session is one login of one browser, named by its `sid`. Its tokens live in a sealed cookie; the registry
 //! remembers which generation of it is the newest and which ones browsers have shown to have. What may happen to

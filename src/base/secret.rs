@@ -1,4 +1,6 @@
-//! Secrets that cannot be printed by accident, randomness, hashing, constant-time comparison.
+//! Secrets that cannot be printed by accident.
+//!
+//! Randomness, hashing and constant-time comparison too.
 //!
 //! Randomness is not injectable: a generator that a test can replace is one that a mistake can replace.
 

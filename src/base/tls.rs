@@ -1,4 +1,4 @@
-//! TLS: the one process-wide crypto provider, client and server configurations from PEM files.
+//! TLS: the one crypto provider, client and server configurations.
 //!
 //! The only file that names rustls' builders. Verification of a peer's certificate cannot be switched off here.
 

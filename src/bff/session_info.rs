@@ -1,4 +1,6 @@
-//! `GET session` and `GET userinfo`: what a page may know of its session. Never a token (std:98).
+//! `GET session` and `GET userinfo`: what a page may know of its session.
+//!
+//! Never a token (std:98).
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};

@@ -1,4 +1,4 @@
-//! `bearward dev`: the gateway between an embedded provider and a demo, without a file.
+//! `bearward dev`: a provider, a demo and the gateway before them, no file.
 //!
 //! Everything listens on loopback only. The configuration is text like anybody's, made here and loaded by the
 //! same code; `dev` shows what a user would write.

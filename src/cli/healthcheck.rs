@@ -1,4 +1,6 @@
-//! `bearward healthcheck`: whether a running gateway is ready, for container health checks in images without curl.
+//! `bearward healthcheck`: whether a running gateway is ready.
+//!
+//! For container health checks in images without curl.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

@@ -1,4 +1,6 @@
-//! A session as bytes: what is sealed into the cookie. Compact, and read without a copy.
+//! A session as bytes: what is sealed into the cookie.
+//!
+//! Compact, and read without a copy.
 //!
 //! The first byte is the version of the layout. A reader refuses a version it does not know, softly: the cookie of
 //! a newer replica is no session here, and is not deleted. Golden bytes of each version are in `tests/data`.

@@ -1,4 +1,4 @@
-//! The session cookie's form: sealed, split into chunks, written with attributes, read from a jar.
+//! The session cookie's form: sealed, split, written, read from a jar.
 //!
 //! Knows bytes and names; what is inside a sealed value is `codec`'s business.
 

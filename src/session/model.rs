@@ -1,4 +1,6 @@
-//! A session as data: who, since when, with which tokens. Plain values, no behaviour that needs I/O.
+//! A session as data: who, since when, with which tokens.
+//!
+//! Plain values, no behaviour that needs I/O.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The refresh protocol: what may happen to a session, decided without I/O, clock or runtime.
+//! The refresh protocol, decided without I/O, clock or runtime.
 //!
 //! `decide` judges tokens by the time, `record` a session by its generations, `health` the provider by its last
 //! answers; `flight` is the one shell here, which makes the token request and reports back.

@@ -1,4 +1,6 @@
-//! What this replica remembers of sessions: a bounded map of records, in shards so that no lock is shared by all.
+//! What this replica remembers of sessions.
+//!
+//! A bounded map of records, in shards so that no lock is shared by all.
 //!
 //! Locks are held for the length of one decision and never across an await. A record with an unacknowledged
 //! successor is never dropped to make room (rule 3); where only such records are left, the map grows past its

@@ -1,4 +1,4 @@
-//! The one face of this room: opens cookies, admits sessions, begins and ends them, writes their cookies.
+//! The one face of this room: opens, admits, begins and ends sessions.
 //!
 //! Holds the clock, the sealer and the registry, and carries out what the record decides: starts flights, revokes
 //! in the background, waits where a request must wait.

@@ -1,4 +1,4 @@
-//! What a request that presented a good session cookie carries with it until its response head.
+//! What a request with a good session cookie carries until its response head.
 
 use std::sync::Arc;
 

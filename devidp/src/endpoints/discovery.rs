@@ -1,4 +1,6 @@
-//! The metadata (OpenID Connect Discovery 1.0, RFC 8414) and the key set (RFC 7517).
+//! The metadata and the key set.
+//!
+//! OpenID Connect Discovery 1.0, RFC 8414; RFC 7517.
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};

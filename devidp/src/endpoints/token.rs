@@ -1,4 +1,6 @@
-//! The token endpoint: codes and refresh tokens (RFC 6749 §4.1.3, §6; RFC 7636 §4.6; RFC 9700 §4.14).
+//! The token endpoint: codes and refresh tokens.
+//!
+//! RFC 6749 §4.1.3, §6; RFC 7636 §4.6; RFC 9700 §4.14.
 //!
 //! In this order: what arrived is recorded; a fault that spends nothing answers; the client is checked; the
 //! code or refresh token is checked and spent under one lock; the answer is made; only then comes the pause.

@@ -1,4 +1,6 @@
-//! Whether another site caused a request: `Sec-Fetch-*` first, `Origin` and `Referer` where they are missing.
+//! Whether another site caused a request.
+//!
+//! `Sec-Fetch-*` decides first, `Origin` and `Referer` where it is missing.
 //!
 //! `SameSite` alone does not stop a sibling subdomain; this does (std:99–103). A wrong yes lets another site act as
 //! the user; a wrong no refuses a request that the user's own page sent.

@@ -1,4 +1,4 @@
-//! Writes `Set-Cookie`: setting and deleting share one builder, so that attributes cannot differ.
+//! Writes `Set-Cookie`: setting and deleting share one builder.
 //!
 //! A deletion that lacks an attribute of the cookie is ignored by browsers for `__Host-` names (std:93,
 //! CVE-2025-55162).

@@ -1,4 +1,6 @@
-//! Reads the cookies of a request in one pass: ours are taken out, the others stay for the upstream.
+//! Reads the cookies of a request in one pass.
+//!
+//! Ours are taken out, the others stay for the upstream.
 //!
 //! Several `Cookie` lines, as HTTP/2 sends crumbs, are read as one (std:91). A name of ours that comes twice, or in
 //! another case, is tossing from a sibling domain: nothing is picked by order, all of ours are void (std:88).

@@ -1,4 +1,4 @@
-//! Seals and opens values under a ring of keys: XAES-256-GCM, bound to purpose and name.
+//! Seals values under a ring of keys: XAES-256-GCM, bound to purpose and name.
 //!
 //! A sealed value reads `1.<key id>.<base64url(nonce ‖ ciphertext ‖ tag)>`. Version, key id, purpose and the name
 //! of what carries it are additional data, so that a value moved elsewhere does not open (std:87). The 192-bit

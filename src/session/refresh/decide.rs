@@ -1,4 +1,4 @@
-//! What the age of a session's tokens asks for: nothing, a refresh beside the request, or a wait.
+//! What the age of tokens asks for: nothing, a refresh beside, or a wait.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! One refresh under way: the token request, what its answer means for the session, and the report.
+//! One refresh under way: the token request, its meaning, the report.
 //!
 //! A flight is a task of its own: a client that leaves, or a request that stops waiting, never cancels it (rule 2).
 //! It reports exactly once, even where it panics. It never sees the browser's HTTP.

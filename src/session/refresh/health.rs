@@ -1,4 +1,6 @@
-//! How the provider was at its last answers, so that a recovery reaches everyone at once.
+//! How the provider was at its last answers.
+//!
+//! A recovery must reach everyone at once.
 //!
 //! Each session backs off on its own after a failure, up to 10 s. With that alone a provider's fault would last up
 //! to 10 s longer for some users. So while the provider is unwell, one attempt per second is let through for the

@@ -1,4 +1,6 @@
-//! What is known of one session, and what follows from each event. Pure: `now` comes in, decisions go out.
+//! What is known of one session, and what follows from each event.
+//!
+//! Pure: `now` comes in, decisions go out.
 //!
 //! A session is **live** or **ended**; ended is final. A live one knows G, the newest generation made, and A, the
 //! newest one that a browser has shown to have. Its refresh is **idle**, **in flight**, **failed** (pausing),

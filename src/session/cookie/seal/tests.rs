@@ -1,3 +1,5 @@
+//! Known answers, moved values, changed bits, arbitrary bytes.
+
 use proptest::prelude::*;
 
 use super::*;

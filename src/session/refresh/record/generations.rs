@@ -1,4 +1,4 @@
-//! Which generations of a session exist, which a browser has shown to have, and since when.
+//! Which generations exist, which a browser has shown to have, since when.
 //!
 //! A generation is superseded at the moment when the first newer one is acknowledged, not when it is made: until
 //! then the browser cannot have anything better.

@@ -1,4 +1,4 @@
-//! Table tests of every row of the protocol, and a property test over random histories.
+//! Table tests of every row of the protocol; a property over random histories.
 #![expect(clippy::wildcard_enum_match_arm, reason = "the arm is the failure of the test")]
 
 use std::collections::HashMap;
