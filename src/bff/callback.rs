@@ -111,6 +111,11 @@ impl Bff {
             tracing::warn!(rule = error.label(), request_id = %head.request_id, "the login's ID token was rejected");
             CallbackError::BadTokens(error.label())
         })?;
+        // A token that is expired on arrival would send the browser in circles.
+        if answer.access_expires_at <= self.clock.now() {
+            tracing::error!("access tokens arrive expired: compare this machine's clock with the provider's");
+            return Err(CallbackError::BadTokens("access_token_expired"));
+        }
         let login_made = Login { answer, id_token, nonce: login.nonce.clone() };
         let (session, cookies) = self.sessions.begin(login_made, &jar).map_err(sort_begin_error)?;
         self.metrics.login(LoginOutcome::Completed);

@@ -27,6 +27,7 @@ use crate::gate;
 use crate::oidc;
 use crate::session as session_room;
 use crate::telemetry;
+use crate::telemetry::logs::check_filter;
 use crate::telemetry::settings::{AccessLog, Format};
 
 /// The settings of every room.
@@ -111,6 +112,10 @@ fn check_log(raw: Log, findings: &mut Findings) -> Option<telemetry::settings::S
     };
     if let Some(filter) = raw.filter.as_ref().filter(|filter| filter.value.trim().is_empty()) {
         findings.report(&filter.at, "the filter is empty").help("write `info`, or drop the key");
+    } else if let Some(filter) = raw.filter.as_ref().filter(|filter| check_filter(&filter.value).is_err()) {
+        findings
+            .report(&filter.at, "not a filter of log lines")
+            .help("write a level, or levels by module: `warn,bearward::session=debug`");
     }
     let access = if raw.access?.value { AccessLog::On } else { AccessLog::Off };
     Some(telemetry::settings::Settings { format, filter: raw.filter.map(|filter| filter.value), access })

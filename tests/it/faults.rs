@@ -47,6 +47,53 @@ async fn survives_fault(fault: TokenFault) {
 }
 
 #[tokio::test]
+async fn five_lives_with_every_fault_and_one_session() {
+    let world = World::start().await;
+    let browser = world.signed_in("alice").await;
+    let faults = [
+        None,
+        Some(TokenFault::Delay(Duration::from_secs(3))),
+        Some(TokenFault::Status(503)),
+        Some(TokenFault::Busy(429, Duration::from_secs(1))),
+        Some(TokenFault::Refused("invalid_client")),
+    ];
+    for fault in faults {
+        let slow = matches!(fault, Some(TokenFault::Delay(_)));
+        match &fault {
+            Some(fault) => world.idp.faults().token.refresh.set(fault.clone()),
+            None => world.idp.stop_listening().await,
+        }
+        world.expire_access_tokens();
+        // A provider that is only slow is waited for.
+        let expected = if slow { 200 } else { 503 };
+        for reply in browser.burst(5, "/api/a").await {
+            assert_eq!(reply.status, expected, "{fault:?}");
+            assert!(!reply.deletes("bearward"));
+        }
+        world.idp.faults().clear();
+        if fault.is_none() {
+            world.idp.resume_listening().await.unwrap();
+        }
+        world.recovers_within(Duration::from_secs(2), &browser, "/api/a").await;
+    }
+    assert_eq!(world.api.bad_bearers(), 0, "no expired bearer was ever forwarded");
+    assert_eq!(browser.navigate("/api/a").await.status, 200, "a reload works");
+    let counts = world.idp.seen().counts();
+    assert_eq!((counts.refreshes, counts.reuses), (5, 0));
+}
+
+#[tokio::test]
+async fn tokens_that_arrive_expired_send_nobody_in_circles() {
+    // Our clock is far ahead of the provider's.
+    let world = World::start().await;
+    world.clock.advance(Duration::from_secs(3_000));
+    let browser = world.browser();
+    let reply = browser.log_in("alice", "/api/a").await;
+    assert!(reply.status.is_server_error(), "{}", reply.status);
+    assert!(browser.cookie("bearward").is_none());
+}
+
+#[tokio::test]
 async fn a_provider_that_is_down() {
     survives(
         async |world: &World| world.idp.stop_listening().await,

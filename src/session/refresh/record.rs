@@ -298,11 +298,12 @@ impl Record {
             return Aftermath::default();
         }
         match outcome {
-            Outcome::Rotated(next) => {
+            Outcome::Rotated(next) if now < next.tokens.access_expires_at => {
                 live.renew(next);
                 live.refresh = Refresh::Idle;
             }
-            Outcome::RotatedOnly(next) => {
+            // An access token that arrives expired (clocks that differ) must not make one attempt chase another.
+            Outcome::Rotated(next) | Outcome::RotatedOnly(next) => {
                 live.renew(next);
                 live.failed(None, now);
             }

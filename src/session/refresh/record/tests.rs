@@ -330,6 +330,18 @@ fn an_unanswered_refresh_may_ask_for_a_login_instead() {
 }
 
 #[test]
+fn tokens_that_arrive_expired_are_kept_but_not_chased() {
+    let mut bench = Bench::new();
+    bench.wait(300);
+    bench.present(1);
+    bench.settle(1, Outcome::Rotated(Arc::new(made_at(2, START, LIFE))));
+    assert_eq!(refused(bench.present(1)), Refused::Unavailable(Duration::from_secs(1)));
+    bench.wait(1);
+    let Admission::Wait(Some(attempt)) = bench.present(1) else { panic!("no attempt") };
+    assert_eq!(attempt.from.generation, 2, "rule 1: the newest refresh token is the one that is spent");
+}
+
+#[test]
 fn a_kept_successor_survives_the_loss_of_what_followed() {
     // Rule 3: kept before the ID token is looked at.
     let mut bench = Bench::new();
