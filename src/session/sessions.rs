@@ -213,7 +213,7 @@ impl Sessions {
         cookies.extend(self.shared.surplus(cookies.len(), jar.chunks()));
         if let Some(previous) = self.shared.open(jar) {
             let aftermath = self.shared.registry.end(&previous, EndCause::Replaced);
-            self.shared.follow_up(&previous, aftermath);
+            self.shared.follow_up(aftermath);
         }
         self.shared.registry.insert(Arc::clone(&session), now);
         Ok((session, cookies))
@@ -224,7 +224,7 @@ impl Sessions {
         let session = self.shared.open(jar)?;
         let aftermath = self.shared.registry.end(&session, cause);
         let ended_now = aftermath.ended.is_some();
-        self.shared.follow_up(&session, aftermath);
+        self.shared.follow_up(aftermath);
         ended_now.then_some(session)
     }
 
@@ -324,9 +324,9 @@ impl Shared {
         let Answer::Known { admission, aftermath, settled } = answer else {
             return Acted::Done(Admitted::Nobody);
         };
-        if let Some(session) = aftermath.revoke.clone() {
-            self.follow_up(&session, aftermath);
-        }
+        let rolled_back = aftermath.ended == Some(EndCause::Rollback)
+            || matches!(admission, Admission::Refuse(Refused::RolledBack));
+        self.follow_up(aftermath);
         match admission {
             Admission::Serve(session, attempt) => {
                 if let Some(attempt) = attempt {
@@ -343,7 +343,13 @@ impl Shared {
                     None => Acted::Done(Admitted::Nobody),
                 }
             }
-            Admission::Refuse(refused) => Acted::Done(Admitted::Refused { refused, presented }),
+            Admission::Refuse(refused) => {
+                if rolled_back {
+                    let session = SessionTag::of(presented.sid.as_bytes());
+                    AuditEvent::Rollback { session, presented: presented.generation }.emit();
+                }
+                Acted::Done(Admitted::Refused { refused, presented })
+            }
         }
     }
 
@@ -370,13 +376,15 @@ impl Shared {
             AuditEvent::RefreshFailed { session, outcome: label }.emit();
         }
         let aftermath = self.registry.settle(from, outcome, self.clock.now());
-        self.follow_up(from, aftermath);
+        self.follow_up(aftermath);
     }
 
     /// Notes an end and revokes in the background.
-    fn follow_up(self: &Arc<Self>, session: &Arc<Session>, aftermath: Aftermath) {
-        if let Some(cause) = aftermath.ended {
-            self.note_end(session, cause);
+    fn follow_up(self: &Arc<Self>, aftermath: Aftermath) {
+        if let (Some(cause), Some(session)) = (aftermath.ended, &aftermath.session) {
+            self.metrics.session_ended(cause);
+            let tag = SessionTag::of(session.sid.as_bytes());
+            AuditEvent::SessionEnded { session: tag, subject: &session.identity.subject, cause }.emit();
         }
         let Some(revoke) = aftermath.revoke else { return };
         if revoke.tokens.refresh.is_none() {
@@ -398,12 +406,6 @@ impl Shared {
             }
             tell(RevocationResult::Failed);
         });
-    }
-
-    fn note_end(&self, session: &Session, cause: EndCause) {
-        self.metrics.session_ended(cause);
-        let tag = SessionTag::of(session.sid.as_bytes());
-        AuditEvent::SessionEnded { session: tag, subject: &session.identity.subject, cause }.emit();
     }
 
     fn session_of(&self, login: Login, now: Timestamp) -> Result<Session, NotABearer> {

@@ -68,8 +68,6 @@ pub enum AuditEvent<'a> {
         session: SessionTag,
         /// The generation that came.
         presented: u64,
-        /// The newest one that the browser is known to have.
-        acknowledged: u64,
     },
     /// A request that another site caused was refused.
     CsrfBlocked {
@@ -93,18 +91,6 @@ pub enum AuditEvent<'a> {
         session: SessionTag,
         /// What came of it.
         result: RevocationResult,
-    },
-    /// The keys that seal and open sessions were replaced.
-    KeysChanged {
-        /// The id of the key that seals from now on.
-        newest: &'a str,
-        /// How many keys open.
-        keys: usize,
-    },
-    /// The provider was asked to end sessions here, and the request was not believed.
-    ProviderLogoutRefused {
-        /// The name of the check that failed.
-        detail: &'a str,
     },
 }
 
@@ -140,12 +126,10 @@ impl AuditEvent<'_> {
             Self::RefreshFailed { session, outcome } => {
                 Record::new("refresh_failed", outcome.label()).of(session).grave()
             }
-            Self::Rollback { session, presented, acknowledged } => {
-                Record::new("rollback", "superseded_cookie")
-                    .of(session)
-                    .grave()
-                    .with(format!("generation {presented} after {acknowledged}"))
-            }
+            Self::Rollback { session, presented } => Record::new("rollback", "superseded_cookie")
+                .of(session)
+                .grave()
+                .with(format!("generation {presented}")),
             Self::CsrfBlocked { reason, session } => {
                 Record { session, ..Record::new("csrf_blocked", reason).grave() }
             }
@@ -153,12 +137,6 @@ impl AuditEvent<'_> {
                 Record::new("session_ended", cause.label()).of(session).by(subject)
             }
             Self::Revocation { session, result } => Record::new("revocation", result.label()).of(session),
-            Self::KeysChanged { newest, keys } => {
-                Record::new("keys_changed", "configuration").with(format!("{newest} seals, {keys} open"))
-            }
-            Self::ProviderLogoutRefused { detail } => {
-                Record::new("provider_logout_refused", "not_believed").grave().with(detail.to_owned())
-            }
         }
     }
 }
@@ -248,12 +226,10 @@ mod tests {
             AuditEvent::LoginFailed { outcome: LoginOutcome::Denied, detail: "access_denied" },
             AuditEvent::Logout { session: Some(session), subject: Some("alice") },
             AuditEvent::RefreshFailed { session, outcome: RefreshOutcome::NoAnswer },
-            AuditEvent::Rollback { session, presented: 3, acknowledged: 9 },
+            AuditEvent::Rollback { session, presented: 3 },
             AuditEvent::CsrfBlocked { reason: "cross_site", session: None },
             AuditEvent::SessionEnded { session, subject: "alice", cause: EndCause::InvalidGrant },
             AuditEvent::Revocation { session, result: RevocationResult::Failed },
-            AuditEvent::KeysChanged { newest: "2026-11", keys: 2 },
-            AuditEvent::ProviderLogoutRefused { detail: "signature" },
         ]
     }
 
@@ -286,12 +262,12 @@ mod tests {
     }
 
     #[test]
-    fn a_rollback_tells_both_generations_and_who_asked() {
+    fn a_rollback_tells_the_generation_and_who_asked() {
         let session = SessionTag::of(SID);
-        let event = AuditEvent::Rollback { session, presented: 3, acknowledged: 9 };
+        let event = AuditEvent::Rollback { session, presented: 3 };
         let lines = lines(|| event.emit_for(&"00ff"));
         assert_eq!(lines[0]["level"], "WARN");
-        assert_eq!(lines[0]["detail"], "generation 3 after 9");
+        assert_eq!(lines[0]["detail"], "generation 3");
         assert_eq!(lines[0]["request_id"], "00ff");
     }
 

@@ -154,7 +154,7 @@ async fn a_slow_provider_is_waited_for() {
 #[tokio::test]
 async fn a_provider_slower_than_the_patience_of_requests_still_rotates_once() {
     // Rule 2: the request gives up, the refresh does not.
-    let world = World::new().yaml("refresh: { wait: 500ms }").start().await;
+    let world = World::plan().yaml("refresh: { wait: 500ms }").start().await;
     let browser = world.signed_in("alice").await;
     world.idp.set_token_delay(Duration::from_millis(1500)..=Duration::from_millis(1500));
     world.expire_access_tokens();
@@ -187,7 +187,7 @@ async fn an_answer_that_is_lost_after_rotation_costs_a_login_at_most() {
 
 #[tokio::test]
 async fn an_answer_that_is_lost_may_ask_for_a_login_without_a_second_try() {
-    let world = World::new().yaml("refresh: { after_unknown: login }").start().await;
+    let world = World::plan().yaml("refresh: { after_unknown: login }").start().await;
     let browser = world.signed_in("alice").await;
     world.idp.faults().token.refresh.for_next(1, TokenFault::AnswerLost);
     world.expire_access_tokens();
@@ -290,7 +290,7 @@ async fn an_id_token_is_not_needed_at_a_refresh() {
 
 #[tokio::test]
 async fn a_provider_that_is_down_at_the_start_keeps_nobody_from_starting() {
-    let world = World::new().provider_down().start().await;
+    let world = World::plan().provider_down().start().await;
     let open = world.browser().get("/open").await;
     assert_eq!(open.status, 200, "what needs no login works");
     let login = world.browser().navigate("/api/a").await;
@@ -329,7 +329,7 @@ async fn a_login_while_the_provider_fails_leaves_a_page_and_no_session() {
 #[tokio::test]
 async fn an_upstream_that_is_down_is_told_as_such() {
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let world = World::new().upstream(&format!("http://{gone}")).start().await;
+    let world = World::plan().upstream(&format!("http://{gone}")).start().await;
     let browser = world.browser();
     browser.log_in("alice", "/").await;
     let reply = browser.get("/api/a").await;

@@ -112,7 +112,7 @@ async fn a_refresh_on_demand_rotates_now() {
 
 #[tokio::test]
 async fn changed_claims_take_effect_with_the_refresh() {
-    let world = World::new()
+    let world = World::plan()
         .routes("  - { path: /api/*, upstream: UPSTREAM, auth: session, headers: { set: { X-Groups: \"{groups}\" } } }\n")
         .start()
         .await;
@@ -128,7 +128,7 @@ async fn changed_claims_take_effect_with_the_refresh() {
 
 #[tokio::test]
 async fn a_provider_without_refresh_tokens_gives_a_session_as_long_as_its_access_token() {
-    let world = World::new().without_refresh_tokens().start().await;
+    let world = World::plan().without_refresh_tokens().start().await;
     let browser = world.signed_in("alice").await;
     let session = browser.get("/oauth2/session").await.json();
     assert_eq!(session["session"]["refreshable"], false);
@@ -143,7 +143,7 @@ async fn a_provider_without_refresh_tokens_gives_a_session_as_long_as_its_access
 #[tokio::test]
 async fn a_required_refresh_token_that_does_not_come_refuses_the_login() {
     let world =
-        World::new().provider_yaml("  require_refresh_token: true").without_refresh_tokens().start().await;
+        World::plan().provider_yaml("  require_refresh_token: true").without_refresh_tokens().start().await;
     let browser = world.browser();
     let reply = browser.log_in("alice", "/").await;
     assert_eq!(reply.status, 502);
@@ -187,7 +187,7 @@ async fn a_new_login_has_a_new_session_and_ends_the_old_one() {
 #[tokio::test]
 async fn extra_parameters_reach_the_provider_as_far_as_they_are_allowed() {
     // std:20
-    let world = World::new()
+    let world = World::plan()
         .provider_yaml("  authorization_params: { audience: orders }\n  token_params: { custom: value }")
         .start()
         .await;
@@ -205,7 +205,7 @@ async fn extra_parameters_reach_the_provider_as_far_as_they_are_allowed() {
 
 #[tokio::test]
 async fn large_tokens_are_split_over_cookies_and_joined_again() {
-    let world = World::new()
+    let world = World::plan()
         .yaml("session: { keys: [{ env: KEY }], claims: [blob] }")
         .provider(|settings| {
             let blob: String =

@@ -48,7 +48,7 @@ impl Canaries {
 #[tokio::test]
 async fn no_secret_appears_in_any_log_page_or_metric_at_trace_level() {
     // std:180, T26
-    let world = World::new()
+    let world = World::plan()
         .yaml("log: { filter: trace }")
         .yaml("session: { keys: [{ env: KEY }], rollback: end, keep_id_token: true }")
         .in_a_process()
@@ -109,7 +109,7 @@ async fn no_secret_appears_in_any_log_page_or_metric_at_trace_level() {
 #[tokio::test]
 async fn every_request_leaves_one_record_and_every_security_event_one() {
     // std:182
-    let world = World::new().in_a_process().start().await;
+    let world = World::plan().in_a_process().start().await;
     let browser = world.signed_in("alice").await;
     for _ in 0..3 {
         browser.get("/api/counted").await;
@@ -132,7 +132,7 @@ async fn every_request_leaves_one_record_and_every_security_event_one() {
 
 #[tokio::test]
 async fn sigterm_drains_and_ends_with_success() {
-    let world = World::new().in_a_process().start().await;
+    let world = World::plan().in_a_process().start().await;
     let browser = world.signed_in("alice").await;
     let slow = tokio::spawn(async move { browser.get("/api/slow").await.status });
     world.until(|| async { world.api.arrivals().iter().any(|arrival| arrival.target == "/api/slow") }).await;

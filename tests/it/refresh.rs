@@ -132,7 +132,7 @@ async fn a_cookie_from_long_ago_ends_the_session_for_every_holder() {
 
 #[tokio::test]
 async fn a_rollback_may_be_refused_without_ending_the_session() {
-    let world = World::new().yaml("session: { keys: [{ env: KEY }], rollback: reject }").start().await;
+    let world = World::plan().yaml("session: { keys: [{ env: KEY }], rollback: reject }").start().await;
     let browser = world.signed_in("alice").await;
     let thief = browser.copy();
     for _ in 0..3 {
@@ -168,7 +168,7 @@ async fn a_route_that_opts_out_starts_no_refresh() {
 #[tokio::test]
 async fn a_provider_that_does_not_rotate_is_fine_too() {
     // Rule 7
-    let world = World::new().provider(|settings| settings.rotation = devidp::Rotation::Off).start().await;
+    let world = World::plan().provider(|settings| settings.rotation = devidp::Rotation::Off).start().await;
     let browser = world.signed_in("alice").await;
     for _ in 0..3 {
         world.expire_access_tokens();
@@ -179,7 +179,7 @@ async fn a_provider_that_does_not_rotate_is_fine_too() {
 
 #[tokio::test]
 async fn opaque_access_tokens_are_forwarded_as_well() {
-    let world = World::new()
+    let world = World::plan()
         .provider(|settings| settings.access_token_format = devidp::AccessTokenFormat::Opaque)
         .start()
         .await;

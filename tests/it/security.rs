@@ -167,7 +167,7 @@ async fn no_id_token_that_breaks_a_rule_makes_a_session() {
         IdTokenFault::TypAccessToken,
         IdTokenFault::DuplicateMember,
     ] {
-        world.idp.faults().id_token.code.set(fault.clone());
+        world.idp.faults().id_token.code.set(fault);
         let browser = world.browser();
         let reply = browser.log_in("alice", "/").await;
         assert_eq!(reply.status, 502, "{fault:?}");
@@ -177,7 +177,7 @@ async fn no_id_token_that_breaks_a_rule_makes_a_session() {
     // An unknown key makes the keys be fetched once in 30 s (std:149).
     world.pass(std::time::Duration::from_secs(31));
     for fault in [IdTokenFault::AudAsArray, IdTokenFault::AbsentKid, IdTokenFault::KeysRotated] {
-        world.idp.faults().id_token.code.set(fault.clone());
+        world.idp.faults().id_token.code.set(fault);
         assert_eq!(world.browser().log_in("alice", "/").await.status, 200, "{fault:?} is allowed");
     }
 }
@@ -196,7 +196,7 @@ async fn token_answers_are_read_as_the_standard_says() {
         (TokenFault::OmitAccessToken, 502),
         (TokenFault::DuplicateMember, 502),
     ] {
-        world.idp.faults().token.code.set(fault.clone());
+        world.idp.faults().token.code.set(fault);
         assert_eq!(world.browser().log_in("alice", "/").await.status, status, "{fault:?}");
     }
 }
@@ -288,7 +288,7 @@ async fn an_upstream_cannot_set_our_cookies_and_responses_are_not_stored() {
 async fn ambiguous_paths_and_unknown_ones_reach_no_upstream() {
     // std:122–124, T17
     let world =
-        World::new().routes("  - { path: /api/*, upstream: UPSTREAM, auth: session }\n").start().await;
+        World::plan().routes("  - { path: /api/*, upstream: UPSTREAM, auth: session }\n").start().await;
     let browser = world.signed_in_at("alice", "/api/ok").await;
     let before = world.api.arrivals().len();
     for (path, status) in [

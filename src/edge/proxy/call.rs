@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ALLOW, HOST, MAX_FORWARDS};
+use http::header::{ALLOW, HOST, MAX_FORWARDS};
 use http::{HeaderValue, Method, StatusCode};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
@@ -14,9 +14,10 @@ use pingora::{Error, ErrorSource, ErrorType};
 use crate::edge::access::Record;
 use crate::edge::live::Live;
 use crate::edge::metrics::FORWARDED;
+use crate::gate::admit::answer_kind;
 use crate::gate::denial::Denial;
 use crate::gate::head::{RequestHead, RequestId};
-use crate::gate::verdict::{AnswerKind, ForwardPlan, Refusal, Verdict};
+use crate::gate::verdict::{ForwardPlan, Refusal, Verdict};
 
 /// One request.
 pub(in crate::edge) struct Call {
@@ -52,8 +53,9 @@ impl Call {
         self.outcome = denial.effects().label;
         let ticket = self.plan.as_ref().and_then(|plan| plan.session.as_ref());
         let cookies = ticket.map(|ticket| self.live.gate.response_cookies(ticket)).unwrap_or_default();
-        let refusal = Refusal { denial, answer: answer_kind(session.req_header()), cookies };
-        self.live.bff.refuse(&refusal, &head(session, self.id))
+        let head = head(session, self.id);
+        let refusal = Refusal { denial, answer: answer_kind(&head), cookies };
+        self.live.bff.refuse(&refusal, &head)
     }
 
     /// The scheme that the browser used: that of the public origin where the request is for it, since TLS may end
@@ -132,19 +134,6 @@ pub(super) fn options() -> http::Response<Bytes> {
     let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     response.headers_mut().insert(ALLOW, allowed);
     response
-}
-
-/// Whether a person or a program reads the answer (DESIGN §7).
-pub(super) fn answer_kind(request: &RequestHeader) -> AnswerKind {
-    let navigates = match request.headers.get("sec-fetch-mode") {
-        Some(mode) => mode == "navigate",
-        None => request
-            .headers
-            .get(ACCEPT)
-            .is_some_and(|accept| memchr::memmem::find(accept.as_bytes(), b"text/html").is_some()),
-    };
-    let reads = request.method == Method::GET || request.method == Method::HEAD;
-    if reads && navigates { AnswerKind::Page } else { AnswerKind::Problem }
 }
 
 /// What a failure means to the client; `None` where there is no client left.

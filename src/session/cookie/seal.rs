@@ -25,8 +25,6 @@ pub enum Purpose {
     Session,
     /// The `state` of a login under way.
     Login,
-    /// The `state` of a logout under way.
-    Logout,
 }
 
 impl Purpose {
@@ -34,7 +32,6 @@ impl Purpose {
         match self {
             Self::Session => "session",
             Self::Login => "login",
-            Self::Logout => "logout",
         }
     }
 }

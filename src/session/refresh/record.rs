@@ -130,6 +130,8 @@ pub enum Outcome {
 pub struct Aftermath {
     /// The session was ended just now.
     pub ended: Option<EndCause>,
+    /// Its newest generation, where it was ended.
+    pub session: Option<Arc<Session>>,
     /// A session whose refresh token is to be revoked in the background.
     pub revoke: Option<Arc<Session>>,
 }
@@ -288,7 +290,7 @@ impl Record {
                     | Outcome::LoginRequired(_)
                     | Outcome::IdTokenRejected => spent,
                 };
-                return Aftermath { ended: None, revoke };
+                return Aftermath { revoke, ..Aftermath::default() };
             }
         };
         let kept = live.kept.take();
@@ -335,13 +337,14 @@ impl Record {
         let until = live.last_expiry.max(newest.expires_at);
         // A replaced session's grant may be the new session's too; a refused one is gone already.
         let revocable = !matches!(cause, EndCause::Replaced | EndCause::InvalidGrant);
+        let session = Some(Arc::clone(&newest));
         let (revoke, in_flight) = match (revocable, flying) {
             (false, _) => (None, None),
             (true, true) => (None, Some(newest)),
             (true, false) => (Some(newest), None),
         };
         self.state = State::Ended { cause, until, in_flight };
-        Aftermath { ended: Some(cause), revoke }
+        Aftermath { ended: Some(cause), session, revoke }
     }
 
     /// The generation whose cookie a response must carry, if the browser has shown only `presented` (rule 4).

@@ -52,7 +52,7 @@ struct Process {
 
 impl World {
     /// A provider that needs 100 to 400 ms for a token: at loopback speed even the worst gateways look well.
-    pub(crate) fn new() -> WorldBuilder {
+    pub(crate) fn plan() -> WorldBuilder {
         let provider = Settings {
             token_delay: Duration::from_millis(100)..=Duration::from_millis(400),
             ..Settings::default()
@@ -73,7 +73,7 @@ impl World {
     }
 
     pub(crate) async fn start() -> Self {
-        Self::new().start().await
+        Self::plan().start().await
     }
 
     /// Where the gateway listens.
@@ -248,8 +248,8 @@ impl WorldBuilder {
         let port = free_port();
         let admin = if self.process { free_port() } else { 0 };
         let home = format!("http://localhost:{port}");
-        let mut client = Client::new("bearward", SECRET, &format!("{home}/oauth2/callback"))
-            .after_logout(&format!("{home}/oauth2/logout/callback"));
+        let mut client = Client::new("bearward", SECRET, format!("{home}/oauth2/callback"))
+            .after_logout(format!("{home}/oauth2/logout/callback"));
         client.allow_offline = self.offline;
         idp.register(client);
         let upstream = self.upstream.unwrap_or_else(|| api.url());
