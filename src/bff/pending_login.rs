@@ -23,7 +23,7 @@ pub const LOGIN_LIFE: Duration = Duration::from_secs(600);
 pub const MOST_ATTEMPTS: u8 = 2;
 
 /// The most burned logins that are remembered; each is forgotten when its `state` expires.
-const MOST_BURNED: usize = 100_000;
+const MOST_BURNED: usize = 10_000;
 
 /// Ties logins to one browser: 128 random bits, held by its login cookie.
 pub struct Binding(Secret<String>);
@@ -139,6 +139,12 @@ impl PendingLogins {
         let mut burned = self.burned.lock().unwrap_or_else(PoisonError::into_inner);
         if burned.len() >= MOST_BURNED {
             burned.retain(|_, expires_at| now < *expires_at);
+        }
+        if burned.len() >= MOST_BURNED
+            && let Some(oldest) = burned.iter().min_by_key(|(_, at)| **at).map(|(id, _)| *id)
+        {
+            // The provider redeems each code once too; this only bounds what is remembered.
+            burned.remove(&oldest);
         }
         burned.insert(login.id, login.expires_at).is_none()
     }

@@ -39,6 +39,10 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
         admin = ?app.admin_address(),
         "started"
     );
+    tracing::info!(
+        "sessions are remembered by this replica alone: a second one beside it is only as safe as the provider's \
+         overlap for spent refresh tokens"
+    );
     until_signal(app)
 }
 

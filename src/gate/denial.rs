@@ -56,8 +56,6 @@ pub enum Denial {
     UpstreamTimeout,
     /// The request went through this gateway before (std:112).
     Loop,
-    /// The gateway is shutting down or has no seat left.
-    Overloaded,
 }
 
 /// What a denial does.
@@ -129,7 +127,6 @@ impl Denial {
             Self::UpstreamUnreachable => (StatusCode::BAD_GATEWAY, "upstream_unreachable", Keep, Retry),
             Self::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", Keep, Retry),
             Self::Loop => (StatusCode::LOOP_DETECTED, "loop", Keep, Nothing),
-            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", Keep, Retry),
         };
         Effects { status, label, cookie, remedy }
     }

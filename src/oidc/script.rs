@@ -171,7 +171,6 @@ pub(super) fn settings() -> Settings {
         ca_file: None,
         timeout: Duration::from_secs(10),
         default_token_life: Duration::from_secs(300),
-        reuse_interval: Duration::ZERO,
         post_logout_redirect_uri: Some(Url::parse("https://app.example.com/bye").unwrap()),
         redirect_uri: Url::parse("https://app.example.com/oauth2/callback").unwrap(),
     }

@@ -38,8 +38,6 @@ pub struct Settings {
     pub timeout: Duration,
     /// An access token's life where the provider tells neither `expires_in` nor `exp`.
     pub default_token_life: Duration,
-    /// How long the provider itself accepts a refresh token that was spent already; zero for strict rotation.
-    pub reuse_interval: Duration,
     /// Where users go after the provider's logout; `None` leaves it to the provider.
     pub post_logout_redirect_uri: Option<Url>,
     /// The registered redirect URI: `public_url` and the callback's path.

@@ -390,22 +390,37 @@ impl Shared {
         if revoke.tokens.refresh.is_none() {
             return;
         }
-        let provider = Arc::clone(&self.provider);
-        self.tasks.spawn_endless(async move {
-            let Some(token) = &revoke.tokens.refresh else { return };
-            let session = SessionTag::of(revoke.sid.as_bytes());
-            let tell = |result| AuditEvent::Revocation { session, result }.emit();
-            for pause in REVOKE_PAUSES {
-                // std:155: 503 means that the token still exists.
-                match provider.revoke(token, TokenKind::Refresh).await {
-                    Ok(()) => return tell(RevocationResult::Revoked),
-                    Err(RevokeError::NotOffered) => return tell(RevocationResult::Unsupported),
-                    Err(RevokeError::Refused(_)) => return tell(RevocationResult::Failed),
-                    Err(RevokeError::Retry) => tokio::time::sleep(pause).await,
-                }
+        let (shared, later) = (Arc::clone(self), self.tasks.clone());
+        // Shutdown waits for the first attempt; it does not wait for a provider that is down.
+        self.tasks.spawn(async move {
+            if !shared.revoke(&revoke).await {
+                later.spawn_endless(async move { shared.revoke_later(&revoke).await });
             }
-            tell(RevocationResult::Failed);
         });
+    }
+
+    /// Tries to revoke once; whether that is the end of it. std:155: 503 means that the token still exists.
+    async fn revoke(&self, session: &Session) -> bool {
+        let Some(token) = &session.tokens.refresh else { return true };
+        let result = match self.provider.revoke(token, TokenKind::Refresh).await {
+            Ok(()) => RevocationResult::Revoked,
+            Err(RevokeError::NotOffered) => RevocationResult::Unsupported,
+            Err(RevokeError::Refused(_)) => RevocationResult::Failed,
+            Err(RevokeError::Retry) => return false,
+        };
+        AuditEvent::Revocation { session: SessionTag::of(session.sid.as_bytes()), result }.emit();
+        true
+    }
+
+    async fn revoke_later(&self, session: &Session) {
+        for pause in REVOKE_PAUSES {
+            tokio::time::sleep(pause).await;
+            if self.revoke(session).await {
+                return;
+            }
+        }
+        let session = SessionTag::of(session.sid.as_bytes());
+        AuditEvent::Revocation { session, result: RevocationResult::Failed }.emit();
     }
 
     fn session_of(&self, login: Login, now: Timestamp) -> Result<Session, NotABearer> {

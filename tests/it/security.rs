@@ -196,7 +196,7 @@ async fn token_answers_are_read_as_the_standard_says() {
         (TokenFault::OmitAccessToken, 502),
         (TokenFault::DuplicateMember, 502),
     ] {
-        world.idp.faults().token.code.set(fault);
+        world.idp.faults().token.code.set(fault.clone());
         assert_eq!(world.browser().log_in("alice", "/").await.status, status, "{fault:?}");
     }
 }

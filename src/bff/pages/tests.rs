@@ -32,7 +32,6 @@ fn denials() -> Vec<Denial> {
         Denial::OriginNotAllowed,
         Denial::UpstreamUnreachable,
         Denial::UpstreamTimeout,
-        Denial::Overloaded,
         Denial::SessionReplaced,
         Denial::Loop,
     ];
@@ -57,11 +56,10 @@ fn denials() -> Vec<Denial> {
         Denial::OriginNotAllowed => 17,
         Denial::UpstreamUnreachable => 18,
         Denial::UpstreamTimeout => 19,
-        Denial::Overloaded => 20,
-        Denial::SessionReplaced => 21,
-        Denial::Loop => 22,
+        Denial::SessionReplaced => 20,
+        Denial::Loop => 21,
     });
-    assert!(places.eq(0..23), "a denial is missing from the table");
+    assert!(places.eq(0..22), "a denial is missing from the table");
     all
 }
 
@@ -190,7 +188,6 @@ fn the_time_to_come_back_is_rounded_up_and_never_zero() {
         let denial = Denial::ProviderUnavailable { retry_after: Duration::from_millis(retry_after) };
         assert_eq!(field(&error_page(&denial, ID, &links()), "retry-after"), expected);
     }
-    assert_eq!(field(&problem(&Denial::Overloaded, ID, None), "retry-after"), "2");
 }
 
 #[test]

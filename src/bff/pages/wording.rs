@@ -80,9 +80,6 @@ pub(super) const fn of(denial: &Denial) -> Wording {
         Denial::Loop => {
             ("This address leads in a circle", "The request came back to the gateway that had sent it on.")
         }
-        Denial::Overloaded => {
-            ("Please try again in a moment", "The service is busy or restarting and will be back shortly.")
-        }
     };
     Wording { title, text }
 }

@@ -41,6 +41,12 @@ pub(super) fn check(
         None => Some(None),
     };
     let redirect_uri = ours.and_then(|(url, base_path)| url.join(&format!("{base_path}/callback")).ok());
+    let reuse = raw.reuse_interval?;
+    if !reuse.value.0.is_zero() {
+        findings
+            .not_yet(&reuse.at, "repeating a refresh within the provider's overlap")
+            .help("write `0s`, or drop the key");
+    }
     Some(Settings {
         issuer: issuer?,
         client_id: client_id?,
@@ -56,7 +62,6 @@ pub(super) fn check(
         ca_file: raw.ca_file.map(|path| path.value),
         timeout: timeout?,
         default_token_life: default_token_life?,
-        reuse_interval: raw.reuse_interval?.value.0,
         post_logout_redirect_uri: post_logout_redirect_uri?,
         redirect_uri: redirect_uri?,
     })

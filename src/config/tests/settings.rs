@@ -58,7 +58,7 @@ fn defaults() {
     assert_eq!(oidc.scopes, ["openid", "profile", "email", "offline_access"]);
     assert_eq!(oidc.id_token_algorithms, ["RS256", "PS256", "ES256", "EdDSA"]);
     assert_eq!((oidc.clock_leeway, oidc.timeout), (seconds(60), seconds(15)));
-    assert_eq!((oidc.default_token_life, oidc.reuse_interval), (seconds(300), Duration::ZERO));
+    assert_eq!(oidc.default_token_life, seconds(300));
     assert_eq!(oidc.redirect_uri.as_str(), "https://app.example.com/oauth2/callback");
     assert!(matches!(&oidc.client_auth, ClientAuth::Basic(secret) if secret.expose() == CLIENT_SECRET));
     assert_eq!((telemetry.format, telemetry.access), (Format::Json, AccessLog::On));
