@@ -49,13 +49,6 @@ pub(crate) const EXPOSING: &[(&str, &str)] = &[
 /// The most lines of a file before its tests.
 pub(crate) const LONGEST: usize = 500;
 
-/// Files that are longer, how long they may become, and why. A file that is short again leaves the list.
-pub(crate) const LONGER: &[(&str, usize, &str)] = &[(
-    "src/session/refresh/record.rs",
-    560,
-    "the words and the states of the protocol; the words can move out",
-)];
-
 /// The longest title of a module.
 const LONGEST_TITLE: usize = 80;
 
@@ -78,16 +71,8 @@ pub(crate) fn wrong_title(source: &Source) -> Option<String> {
 /// Whether a file is too long before its tests.
 pub(crate) fn too_long(source: &Source) -> Option<String> {
     let lines = source.text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
-    let listed = LONGER.iter().find(|(path, ..)| *path == source.path);
-    let most = listed.map_or(LONGEST, |(_, most, _)| *most);
-    let wrong = if lines > most {
-        format!("{} has {lines} lines before its tests; {most} are the most", source.path)
-    } else if listed.is_some() && lines <= LONGEST {
-        format!("{} is short again: take it off the list of longer files", source.path)
-    } else {
-        return None;
-    };
-    (!source.path.ends_with("tests.rs")).then_some(wrong)
+    let too_long = lines > LONGEST && !source.path.ends_with("tests.rs");
+    too_long.then(|| format!("{} has {lines} lines before its tests; {LONGEST} are the most", source.path))
 }
 
 /// Whether a module lies in `mod.rs`, where every tab of an editor has the same name.

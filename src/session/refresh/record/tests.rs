@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use serde_json::Map;
 
 use super::*;
+use crate::base::secret::Secret;
 use crate::session::model::{Identity, SessionId, Tokens, bearer};
 
 pub(crate) const START: Timestamp = Timestamp::from_secs(1_700_000_000);
