@@ -11,6 +11,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import Provider, { errors } from 'oidc-provider';
 
 const options = {
+  port: 0,
   token_life: 5,
   delay: [100, 400],
   redirect_uris: [],
@@ -200,7 +201,7 @@ async function listen(server, port) {
 let handler = (_request, response) => response.writeHead(503).end();
 const answer = (request, response) => handler(request, response);
 let front = createServer(answer);
-const port = await listen(front, 0);
+const port = await listen(front, options.port);
 const issuer = `http://127.0.0.1:${port}`;
 const op = provider(issuer);
 op.use(watch);

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::Setup;
+use super::gateway::free_port;
 use super::http;
 use super::process::Process;
 
@@ -69,6 +70,7 @@ impl Provider {
     pub(crate) async fn start(port: u16, setup: &Setup) -> Self {
         let base = format!("http://localhost:{port}");
         let options = json!({
+            "port": free_port(),
             "token_life": setup.token_life,
             "delay": [setup.delay.0, setup.delay.1],
             "redirect_uris": [format!("{base}/oauth2/callback")],
