@@ -52,6 +52,8 @@ apt_get() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -o Dpkg::Use-Pty=
 setup_build() {
   local missing=()
   if ! have cc || ! have c++ || ! have make; then missing+=(build-essential); fi
+  # libz-ng-sys, which pingora brings, is built with it.
+  have cmake || missing+=(cmake)
   have git || missing+=(git)
   have curl || missing+=(curl)
   [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/ssl/cert.pem ] || missing+=(ca-certificates)
