@@ -172,7 +172,7 @@ async fn an_answer_that_is_lost_after_rotation_costs_a_login_at_most() {
     world.pass(Duration::from_secs(280));
     world.idp.faults().token.refresh.for_next(1, TokenFault::AnswerLost);
     assert_eq!(browser.get("/api/a").await.status, 200);
-    world.idp.seen().wait_for(|counts| counts.refreshes == 1).await;
+    world.provider_saw(|counts| counts.refreshes == 1).await;
     let ended = world
         .until(|| async {
             let reply = browser.get("/api/a").await;
@@ -270,7 +270,7 @@ async fn a_refreshed_id_token_of_somebody_else_ends_the_session() {
             world.api.arrivals().iter().all(|arrival| arrival.target != "/api/a"),
             "nothing was forwarded"
         );
-        world.idp.seen().wait_for(|counts| counts.revocations == 1).await;
+        world.provider_saw(|counts| counts.revocations == 1).await;
     }
 }
 

@@ -20,7 +20,7 @@ async fn logout_ends_the_session_here_and_at_the_provider() {
     assert!(browser.cookie("bearward").is_none());
     let end = browser.follow(reply).await;
     assert_eq!((end.status.as_u16(), end.url.path()), (200, "/oauth2/logout/callback"));
-    world.idp.seen().wait_for(|counts| counts.revocations == 1 && counts.end_sessions == 1).await;
+    world.provider_saw(|counts| counts.revocations == 1 && counts.end_sessions == 1).await;
     assert!(!world.idp.grant_alive("alice"));
     let replay = copy.get("/api/a").await;
     assert_eq!((replay.status.as_u16(), replay.json()["code"].as_str()), (401, Some("session_ended")));
@@ -45,7 +45,7 @@ async fn logout_during_a_refresh_in_flight_stays_a_logout() {
     world.expire_access_tokens();
     let (waiting, copy) = (browser.clone(), browser.copy());
     let request = tokio::spawn(async move { waiting.burst(5, "/api/a").await });
-    world.idp.seen().wait_for(|counts| counts.token_refresh == 1).await;
+    world.provider_saw(|counts| counts.token_refresh == 1).await;
     browser.post("/oauth2/logout").await;
     for reply in request.await.unwrap() {
         assert_eq!(reply.status, 401);
@@ -55,7 +55,7 @@ async fn logout_during_a_refresh_in_flight_stays_a_logout() {
         );
     }
     // The refresh token that still arrived is revoked.
-    world.idp.seen().wait_for(|counts| counts.refreshes == 1 && counts.revocations == 1).await;
+    world.provider_saw(|counts| counts.refreshes == 1 && counts.revocations == 1).await;
     assert!(!world.idp.grant_alive("alice"));
     assert_eq!(copy.get("/api/a").await.status, 401);
     assert_eq!(world.api.arrivals().iter().filter(|arrival| arrival.target == "/api/a").count(), 0);
@@ -71,7 +71,7 @@ async fn logout_works_while_the_provider_is_down() {
     assert_eq!(reply.status, 303);
     assert_eq!(copy.get("/api/a").await.status, 401);
     world.idp.resume_listening().await.unwrap();
-    world.idp.seen().wait_for(|counts| counts.revocations == 1).await;
+    world.provider_saw(|counts| counts.revocations == 1).await;
 }
 
 #[tokio::test]

@@ -40,7 +40,9 @@ async fn the_same_when_every_response_of_that_moment_is_lost() {
         let before = world.idp.seen().counts().refreshes;
         let leavers = (0..50).map(|_| browser.send_and_leave("/api/orders", Duration::from_millis(30)));
         futures_util::future::join_all(leavers).await;
-        world.idp.seen().wait_for(|counts| counts.refreshes == before + 1).await;
+        world.provider_saw(|counts| counts.refreshes == before + 1).await;
+        // The answer reached the gateway: a copy of the same cookie is served.
+        assert_eq!(browser.copy().get("/api/orders").await.status, 200);
     }
     // The browser still has the cookie of the login; three generations were made meanwhile.
     let reply = browser.get("/api/orders").await;
@@ -60,7 +62,7 @@ async fn a_due_token_is_refreshed_beside_the_request() {
     let reply = browser.get("/api/a").await;
     assert_eq!(reply.status, 200);
     assert!(reply.cookies("bearward=").is_empty(), "the good token served it before the successor was there");
-    world.idp.seen().wait_for(|counts| counts.refreshes == 1).await;
+    world.provider_saw(|counts| counts.refreshes == 1).await;
     let settled = world.until(|| async { browser.get("/api/a").await.cookies("bearward=").len() == 1 }).await;
     assert!(settled, "a later response brings it");
     assert_eq!(world.idp.seen().counts().token_refresh, 1);
@@ -121,7 +123,7 @@ async fn a_cookie_from_long_ago_ends_the_session_for_every_holder() {
     let reply = thief.get("/api/a").await;
     assert_eq!((reply.status.as_u16(), reply.json()["code"].as_str()), (401, Some("session_ended")));
     assert_eq!(browser.get("/api/a").await.status, 401);
-    world.idp.seen().wait_for(|counts| counts.revocations == 1).await;
+    world.provider_saw(|counts| counts.revocations == 1).await;
     assert_eq!(
         world.idp.seen().max_presentations_of_one_refresh_token(),
         1,
@@ -213,7 +215,7 @@ async fn sessions_end_by_idleness_and_by_lifetime() {
     let reply = browser.get("/api/a").await;
     assert_eq!((reply.status.as_u16(), reply.json()["code"].as_str()), (401, Some("session_expired")));
     assert!(reply.deletes("bearward"));
-    world.idp.seen().wait_for(|counts| counts.revocations == 1).await;
+    world.provider_saw(|counts| counts.revocations == 1).await;
 }
 
 #[tokio::test]

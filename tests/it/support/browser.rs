@@ -248,8 +248,14 @@ fn socket_address(url: &Url) -> (&'static str, u16) {
     ("127.0.0.1", url.port_or_known_default().unwrap())
 }
 
-/// One HTTP/1.1 exchange on a connection of its own.
+/// One HTTP/1.1 exchange on a connection of its own; panics where none is had within 30 seconds.
 pub(crate) async fn exchange(method: &Method, url: &Url, headers: HeaderMap, body: Bytes) -> Reply {
+    let exchange = exchange_at_leisure(method, url, headers, body);
+    let reply = tokio::time::timeout(Duration::from_secs(30), exchange).await;
+    reply.unwrap_or_else(|_| panic!("no answer to {method} {url}"))
+}
+
+async fn exchange_at_leisure(method: &Method, url: &Url, headers: HeaderMap, body: Bytes) -> Reply {
     let socket = TcpStream::connect(socket_address(url)).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.unwrap();
     let driver = tokio::spawn(connection);

@@ -102,6 +102,13 @@ impl World {
         browser
     }
 
+    /// Waits until the provider has seen what `condition` says; panics after 20 seconds.
+    pub(crate) async fn provider_saw(&self, condition: impl FnMut(&devidp::Counts) -> bool) {
+        let seen = self.idp.seen().wait_for(condition);
+        let arrived = tokio::time::timeout(Duration::from_secs(20), seen).await;
+        assert!(arrived.is_ok(), "the provider has seen only {:?}", self.idp.seen().counts());
+    }
+
     /// Waits until `condition` holds; false after ten seconds.
     pub(crate) async fn until<F: Future<Output = bool>>(&self, condition: impl Fn() -> F) -> bool {
         let start = std::time::Instant::now();
