@@ -25,6 +25,7 @@ use crate::edge::settings::Drain;
 use crate::edge::upstream::{UpstreamError, Upstreams};
 use crate::edge::{Edge, EdgeError};
 use crate::gate::Gate;
+use crate::gate::forward::guard_headers;
 use crate::gate::policy::csrf::Origins;
 use crate::gate::route::table::{Table, TableError};
 use crate::oidc::Provider;
@@ -98,7 +99,7 @@ impl App {
         )?;
         let origins = Origins::new(&gate.public_url, &gate.trusted_origins);
         let public_url = gate.public_url.clone();
-        let table = Table::new(&gate.base_path, gate.routes.into_iter().map(Arc::new).collect())?;
+        let table = Table::new(&gate.base_path, guard_headers(gate.routes))?;
         let upstreams = Upstreams::new(&edge.upstreams)?;
         let edge_metrics = Arc::new(metrics.register(EdgeMetrics::register));
         let live = Live {
@@ -152,6 +153,7 @@ impl App {
     /// drain's limit, and every refresh in flight is finished and kept (rule 10). Must not be called on a runtime.
     pub fn stop(mut self) {
         self.readiness.set_draining();
+        self.sessions.drain();
         let (Some(edge), Some(background)) = (self.edge.take(), self.background.take()) else { return };
         background.block_on(async {
             let report = edge.drain(&self.drain).await;

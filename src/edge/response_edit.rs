@@ -1,6 +1,6 @@
 //! An upstream's response head after ours was added to it.
 
-use http::header::{CACHE_CONTROL, CONNECTION, HeaderName, SET_COOKIE, UPGRADE};
+use http::header::{CACHE_CONTROL, CONNECTION, EXPIRES, HeaderName, SET_COOKIE, UPGRADE};
 use http::{HeaderValue, StatusCode};
 use pingora::http::ResponseHeader;
 
@@ -21,13 +21,20 @@ pub(super) fn apply(response: &mut ResponseHeader, plan: &ForwardPlan, live: &Li
     }
     drop_cookies(response, |name| live.gate.is_own_cookie(name))?;
     if let Some(ticket) = &plan.session {
+        // Rule 4: decided now, from the newest generation known.
+        let cookies = live.gate.response_cookies(ticket);
         // RFC 9111 §3.5 keeps shared caches off responses to requests that carry `Authorization`. The browser's
         // does not, so a cache before us must be told. std:126
-        if !response.headers.contains_key(CACHE_CONTROL) {
+        if !response.headers.contains_key(CACHE_CONTROL) || !cookies.is_empty() {
             response.insert_header(CACHE_CONTROL, "no-store")?;
         }
-        // Rule 4: decided now, from the newest generation known.
-        for cookie in live.gate.response_cookies(ticket) {
+        if !cookies.is_empty() {
+            // Whatever the upstream allows: a stored `Set-Cookie` of ours would log others in as this user.
+            for name in [EXPIRES.as_str(), "surrogate-control", "cdn-cache-control"] {
+                response.remove_header(name);
+            }
+        }
+        for cookie in cookies {
             response.append_header(SET_COOKIE, cookie)?;
         }
     }

@@ -69,10 +69,10 @@ impl Gate {
         };
         if route.auth == Auth::None {
             return Verdict::Forward(ForwardPlan {
+                set: identity_headers(&route, None),
                 route,
                 cookies,
                 authorization: None,
-                set: Vec::new(),
                 session: None,
             });
         }
@@ -87,7 +87,7 @@ impl Gate {
             Err(refusal) => Verdict::Deny(refusal),
             Ok(ticket) => Verdict::Forward(ForwardPlan {
                 authorization: Some(ticket.session.tokens.bearer.clone()),
-                set: identity_headers(&route, &ticket.session),
+                set: identity_headers(&route, Some(&ticket.session)),
                 route,
                 cookies,
                 session: Some(ticket),

@@ -1,23 +1,46 @@
 //! What a forwarded request carries: the bearer and header fields made from claims.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::settings::{Piece, Route, Template};
 use crate::session::model::Session;
 
-/// The header fields that `route` sets from the claims of `session`. A field whose claim is missing, or cannot
-/// stand in a header field, is not set; the client's own field of that name is dropped all the same.
-pub fn identity_headers(route: &Route, session: &Session) -> Vec<(HeaderName, Option<HeaderValue>)> {
+/// Guards the header fields that any route sets on every route: an upstream that believes such a field must be able
+/// to, whichever way a request took to it. A route that does not set one gets an empty template, which drops what
+/// the client sent (std:108).
+pub fn guard_headers(mut routes: Vec<Route>) -> Vec<Arc<Route>> {
+    let names: HashSet<HeaderName> =
+        routes.iter().flat_map(|route| &route.set_headers).map(|(name, _)| name.clone()).collect();
+    for route in &mut routes {
+        for name in &names {
+            if !route.set_headers.iter().any(|(set, _)| set == name) {
+                route.set_headers.push((name.clone(), Template(Vec::new())));
+            }
+        }
+    }
+    routes.into_iter().map(Arc::new).collect()
+}
+
+/// The header fields that `route` sets, from the claims of `session` where there is one. A field whose claim is
+/// missing, or cannot stand in a header field, is not set; the client's own field of that name is dropped all the
+/// same.
+pub fn identity_headers(route: &Route, session: Option<&Session>) -> Vec<(HeaderName, Option<HeaderValue>)> {
     route.set_headers.iter().map(|(name, template)| (name.clone(), render(template, session))).collect()
 }
 
-fn render(Template(pieces): &Template, session: &Session) -> Option<HeaderValue> {
+fn render(Template(pieces): &Template, session: Option<&Session>) -> Option<HeaderValue> {
+    if pieces.is_empty() {
+        return None;
+    }
     let mut text = String::new();
     for piece in pieces {
         match piece {
             Piece::Text(literal) => text.push_str(literal),
-            Piece::Claim(name) => text.push_str(&claim(name, session)?),
+            Piece::Claim(name) => text.push_str(&claim(name, session?)?),
         }
     }
     let mut value = HeaderValue::from_bytes(text.as_bytes()).ok()?;
@@ -64,7 +87,7 @@ mod tests {
         .as_object()
         .unwrap()
         .clone();
-        let rendered = render(&Template(pieces.to_vec()), &session);
+        let rendered = render(&Template(pieces.to_vec()), Some(&session));
         assert_eq!(rendered.as_ref().map(HeaderValue::as_bytes), expected.map(str::as_bytes), "{pieces:?}");
     }
 

@@ -134,9 +134,10 @@ impl Registry {
     /// The attempt that began at `from` is over: see [`Record::settle`]. Wakes the requests that wait for it.
     pub fn settle(&self, from: &Session, outcome: Outcome, now: Timestamp) -> Aftermath {
         match &outcome {
-            Outcome::Rotated(_) => self.health().succeeded(now),
+            Outcome::Rotated(next) if now < next.tokens.access_expires_at => self.health().succeeded(now),
             Outcome::Failed { wait } => self.health().failed(now, wait.unwrap_or_default()),
-            Outcome::RotatedOnly(_)
+            Outcome::Rotated(_)
+            | Outcome::RotatedOnly(_)
             | Outcome::Unknown
             | Outcome::InvalidGrant
             | Outcome::LoginRequired(_)
@@ -161,7 +162,7 @@ impl Registry {
             sealed: None,
             settled: None,
         });
-        let aftermath = entry.record.end(cause);
+        let aftermath = entry.record.end(cause, &self.policy);
         entry.sealed = None;
         entry.settled = None;
         aftermath
@@ -239,6 +240,7 @@ mod tests {
 
     fn registry(capacity: usize) -> Registry {
         let policy = Policy {
+            lifetime: Duration::from_secs(12 * 3600),
             grace: Duration::from_secs(300),
             idle_timeout: Duration::from_secs(3600),
             rollback: Rollback::End,

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -65,6 +66,7 @@ pub(crate) struct Shared {
     metrics: Metrics,
     names: Names,
     sealer: Sealer,
+    draining: AtomicBool,
 }
 
 /// What a request's cookies get.
@@ -127,6 +129,7 @@ impl Sessions {
     ) -> Result<Self, KeyRefused> {
         let sealer = Sealer::new(&settings.keys, Purpose::Session, &settings.cookie.name)?;
         let policy = Policy {
+            lifetime: settings.lifetime,
             grace: settings.grace,
             idle_timeout: settings.idle_timeout,
             rollback: settings.rollback,
@@ -134,7 +137,17 @@ impl Sessions {
         };
         let registry = Registry::new(policy, settings.capacity);
         let names = Names::new(&settings.cookie.name);
-        let shared = Shared { settings, provider, registry, clock, tasks, metrics, names, sealer };
+        let shared = Shared {
+            settings,
+            provider,
+            registry,
+            clock,
+            tasks,
+            metrics,
+            names,
+            sealer,
+            draining: AtomicBool::new(false),
+        };
         let sessions = Self { shared: Arc::new(shared) };
         sessions.sweep_forever();
         Ok(sessions)
@@ -171,6 +184,8 @@ impl Sessions {
     /// Cancel safety: dropping the future stops the wait, never the refresh.
     pub async fn admit(&self, jar: &Jar<'_>, ask: Ask) -> Admitted {
         let now = self.shared.clock.now();
+        let draining = self.shared.draining.load(Ordering::Relaxed);
+        let ask = if draining && ask == Ask::Usual { Ask::OnlyIfExpired } else { ask };
         let Some((presented, seen_at, answer)) = self.shared.open_and_present(jar, ask, now) else {
             return Admitted::Nobody;
         };
@@ -193,6 +208,10 @@ impl Sessions {
         // An error of `changed` is the signal: the sender is dropped when the flight is settled.
         while tokio::time::timeout_at(deadline, settled.changed()).await.is_ok() {
             let answer = self.shared.registry.present(cookie, None, again, self.shared.clock.now());
+            if matches!(answer, Answer::Unknown) {
+                // Forgotten to make room while it waited: the next request adopts it anew.
+                break;
+            }
             match self.shared.act(presented, answer) {
                 Acted::Done(admitted) => return admitted,
                 Acted::Wait(next) => settled = next,
@@ -259,6 +278,11 @@ impl Sessions {
     /// Deletes every session cookie that a browser sent: `chunks` of them.
     pub fn deletion(&self, chunks: usize) -> Vec<HeaderValue> {
         self.shared.surplus(0, chunks.max(1)).collect()
+    }
+
+    /// From now on no refresh begins beside a request: its successor would have nobody to carry it.
+    pub fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
     }
 
     /// Waits until every refresh under way is finished and kept (rule 10).
@@ -449,7 +473,8 @@ impl Shared {
                     KeepIdToken::Drop => None,
                     KeepIdToken::ForLogoutHint => answer.id_token.as_ref().map(Secret::duplicate),
                 },
-                scope: answer.scope.unwrap_or_default(),
+                // RFC 6749 §5.1: what was asked for, where the answer says nothing.
+                scope: answer.scope.unwrap_or_else(|| self.provider.settings().scopes.join(" ")),
             },
         })
     }

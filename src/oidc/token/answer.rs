@@ -17,6 +17,10 @@ use crate::oidc::link::retry_after;
 use crate::oidc::oauth_error::OAuthError;
 use crate::oidc::settings::Settings;
 
+/// The statuses with which a token endpoint refuses (RFC 6749 §5.2; 403 is seen in the field). An error member under
+/// another status is somebody else's.
+const REFUSALS: [StatusCode; 3] = [StatusCode::BAD_REQUEST, StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
+
 /// Sorts the answer to a request that was sent at `sent_at` and came at `now`.
 pub(super) fn read(
     response: &Response<Bytes>,
@@ -33,7 +37,8 @@ pub(super) fn read(
     let members = serde_json::from_slice::<Map<String, Value>>(response.body());
     let error = members.as_ref().ok().and_then(|members| members.get("error")).and_then(Value::as_str);
     // Some providers answer 200 and say only here that it is none.
-    if let Some(code) = error.filter(|code| !code.is_empty()) {
+    let speaks_oauth = status.is_success() || REFUSALS.contains(&status);
+    if let Some(code) = error.filter(|code| speaks_oauth && !code.is_empty()) {
         return Err(TokenError::Refused(OAuthError::from_code(code)));
     }
     if !status.is_success() {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::record::{Attempt, Outcome, Repeat};
 use crate::base::secret::Secret;
 use crate::base::time::Timestamp;
+use crate::jwt::Rejection;
 use crate::oidc::{IdTokenError, LoginIdentity, VerifiedIdToken, access_token_claims};
 use crate::oidc::{OAuthError, TokenAnswer, TokenError};
 use crate::session::claims;
@@ -81,11 +82,35 @@ async fn judge(shared: &Shared, from: &Arc<Session>, answer: TokenAnswer) -> (Ou
         // (OIDC Core §3.1.3.7 (6)). A failing JWKS ends no session (rule 6).
         Err(IdTokenError::KeysUnavailable) => (Outcome::Rotated(kept), label),
         Err(IdTokenError::Missing) => (Outcome::Rotated(kept), label),
+        Err(IdTokenError::Rejected(rejection)) if !is_somebody_else(rejection) => {
+            // A key that is published late, or clocks that differ: a fault, and a fault is never a logout. The
+            // tokens came over TLS from the token endpoint, and the claims stay those of before.
+            tracing::warn!(session = %from.sid.log_id(), rule = rejection.label(), "refreshed ID token set aside");
+            (Outcome::Rotated(kept), label)
+        }
         Err(IdTokenError::Rejected(rejection)) => {
             tracing::warn!(session = %from.sid.log_id(), rule = rejection.label(), "refreshed ID token rejected");
             (Outcome::IdTokenRejected, RefreshOutcome::IdTokenMismatch)
         }
     }
+}
+
+/// Whether a refreshed ID token speaks of another login (rule 7, OIDC Core §12.2), or is a forgery.
+fn is_somebody_else(rejection: Rejection) -> bool {
+    matches!(
+        rejection,
+        Rejection::Issuer
+            | Rejection::Subject
+            | Rejection::Audience
+            | Rejection::UntrustedAudience
+            | Rejection::AuthorizedParty
+            | Rejection::AuthTime
+            | Rejection::Nonce
+            | Rejection::Signature
+            | Rejection::Algorithm
+            | Rejection::Missing(_)
+            | Rejection::WrongType(_)
+    )
 }
 
 /// The token endpoint did not give tokens.
@@ -106,10 +131,20 @@ fn sort(from: &Arc<Session>, error: TokenError) -> (Outcome, RefreshOutcome) {
             tracing::error!(error = error.code(), "the provider refuses this gateway's token requests");
             (failed(None), RefreshOutcome::Refused)
         }
+        TokenError::Refused(error) if !is_a_verdict(&error) => (failed(None), RefreshOutcome::Busy),
         TokenError::Refused(error) => {
             (Outcome::LoginRequired(error.code().to_owned()), RefreshOutcome::LoginRequired)
         }
     }
+}
+
+/// Whether an error says no to this user. What no OAuth server would write (`Forbidden`, a number) comes from
+/// something in front of it, and some words only ask for patience.
+fn is_a_verdict(error: &OAuthError) -> bool {
+    let OAuthError::Other(code) = error else { return true };
+    let passing =
+        ["malformed", "server_error", "internal_error", "slow_down", "too_many_requests", "rate_limited"];
+    code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') && !passing.contains(&code.as_str())
 }
 
 /// Errors that name a fault of the configuration, here or at the provider: they end nobody's session (std:43).

@@ -13,6 +13,9 @@ use crate::base::time::Timestamp;
 /// The least pause between two attempts of one session, and between two scouts of a replica.
 pub const PAUSE: Duration = Duration::from_secs(1);
 
+/// The furthest that a scout is put off: a provider may ask for ten seconds.
+const FURTHEST: Duration = Duration::from_secs(10);
+
 /// The provider's last answers to refreshes.
 #[derive(Debug, Default)]
 pub struct ProviderHealth {
@@ -29,7 +32,7 @@ impl ProviderHealth {
 
     /// The provider could not be reached, or was unwell and asked for `wait`.
     pub fn failed(&mut self, now: Timestamp, wait: Duration) {
-        let next = now.plus(wait.max(PAUSE));
+        let next = now.plus(wait.clamp(PAUSE, FURTHEST));
         self.next_scout = Some(self.next_scout.map_or(next, |planned| planned.max(next)));
     }
 
@@ -43,7 +46,8 @@ impl ProviderHealth {
             return true;
         }
         match self.next_scout {
-            Some(next) if now < next => false,
+            // A plan further ahead than any was made is from a clock that was set back.
+            Some(next) if now < next && next.since(now) <= FURTHEST => false,
             _ => {
                 self.next_scout = Some(now.plus(PAUSE));
                 true

@@ -27,6 +27,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// The pause before a refresh token is sent a second time because the first time was never answered.
 const PAUSE_AFTER_UNKNOWN: Duration = Duration::from_secs(2);
 
+/// How long a provider's wish for a login is believed before it is asked again.
+const PAUSE_AFTER_REFUSAL: Duration = Duration::from_secs(60);
+
 /// A refresh on demand is not made again within this time of the last one.
 const COOL_DOWN: Duration = Duration::from_secs(5);
 
@@ -56,18 +59,42 @@ struct Live {
     kept: Option<Arc<Session>>,
     refresh: Refresh,
     last_seen: Timestamp,
-    /// When the last cookie of any generation is past its own lifetime.
-    last_expiry: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Refresh {
     Idle,
     InFlight { failures: u32, repeat: Repeat },
-    Failed { at: Timestamp, not_before: Timestamp, failures: u32, repeat: Repeat },
-    Unknown { not_before: Timestamp },
+    Failed { pause: Pause, failures: u32, repeat: Repeat, whose: Whose },
+    Unknown { pause: Pause },
     Spent,
-    Refused(String),
+    Refused { code: String, pause: Pause },
+}
+
+/// A time of waiting. Bounded by its own length, so that a clock that is set back does not prolong it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Pause {
+    from: Timestamp,
+    length: Duration,
+}
+
+impl Pause {
+    fn left(&self, now: Timestamp) -> Duration {
+        if now < self.from { Duration::ZERO } else { self.length.saturating_sub(now.since(self.from)) }
+    }
+
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.left(now).is_zero()
+    }
+}
+
+/// Whose fault a failed attempt was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// The provider's: as soon as it is well for anyone, everyone may try again.
+    Provider,
+    /// This session's own: its pause is kept.
+    Session,
 }
 
 impl Record {
@@ -76,7 +103,6 @@ impl Record {
         let live = Live {
             generations: Generations::new(session.generation),
             last_seen: session.seen_at,
-            last_expiry: session.expires_at,
             newest: session,
             kept: None,
             refresh: Refresh::Idle,
@@ -109,9 +135,9 @@ impl Record {
                 | Refresh::Failed { .. }
                 | Refresh::Unknown { .. }
                 | Refresh::Spent
-                | Refresh::Refused(_) => Refresh::Idle,
+                | Refresh::Refused { .. } => Refresh::Idle,
             };
-            live.renew(session);
+            live.newest = session;
         }
     }
 
@@ -135,12 +161,12 @@ impl Record {
         };
         let (generation, seen_at) = cookie;
         if let Some(cause) = live.ended_by_time(seen_at, now, policy) {
-            return self.refuse_and_end(cause);
+            return self.refuse_and_end(cause, policy);
         }
         match live.generations.present(generation, now, policy.grace) {
             Standing::Current => {}
             Standing::Superseded => match policy.rollback {
-                Rollback::End => return self.refuse_and_end(EndCause::Rollback),
+                Rollback::End => return self.refuse_and_end(EndCause::Rollback, policy),
                 Rollback::Reject => {
                     return (Admission::Refuse(Refused::RolledBack), Aftermath::default());
                 }
@@ -150,8 +176,8 @@ impl Record {
         (live.admit(ask, now, lets_through), Aftermath::default())
     }
 
-    fn refuse_and_end(&mut self, cause: EndCause) -> (Admission, Aftermath) {
-        let aftermath = self.end(cause);
+    fn refuse_and_end(&mut self, cause: EndCause, policy: &Policy) -> (Admission, Aftermath) {
+        let aftermath = self.end(cause, policy);
         (Admission::Refuse(Refused::Ended(cause)), aftermath)
     }
 
@@ -174,6 +200,8 @@ impl Record {
     ) -> Aftermath {
         let live = match &mut self.state {
             State::Live(live) => live,
+            // Its grant may be the new session's too.
+            State::Ended { cause: EndCause::Replaced, .. } => return Aftermath::default(),
             State::Ended { in_flight, .. } => {
                 let spent = in_flight.take();
                 let revoke = match outcome {
@@ -195,40 +223,43 @@ impl Record {
         }
         match outcome {
             Outcome::Rotated(next) if now < next.tokens.access_expires_at => {
-                live.renew(next);
+                live.newest = next;
                 live.refresh = Refresh::Idle;
             }
             // An access token that arrives expired (clocks that differ) must not make one attempt chase another.
             Outcome::Rotated(next) | Outcome::RotatedOnly(next) => {
-                live.renew(next);
-                live.failed(None, now);
+                live.newest = next;
+                live.failed(None, Whose::Session, now);
             }
             Outcome::InvalidGrant => {
                 live.refresh = Refresh::Idle;
-                return self.end(EndCause::InvalidGrant);
+                return self.end(EndCause::InvalidGrant, policy);
             }
             Outcome::IdTokenRejected => {
                 live.refresh = Refresh::Idle;
                 if let Some(kept) = kept {
-                    live.renew(kept);
+                    live.newest = kept;
                 }
-                return self.end(EndCause::IdTokenMismatch);
+                return self.end(EndCause::IdTokenMismatch, policy);
             }
-            Outcome::LoginRequired(code) => live.refresh = Refresh::Refused(code),
-            Outcome::Failed { wait } => live.failed(wait, now),
+            Outcome::LoginRequired(code) => {
+                let pause = Pause { from: now, length: PAUSE_AFTER_REFUSAL };
+                live.refresh = Refresh::Refused { code, pause };
+            }
+            Outcome::Failed { wait } => live.failed(wait, Whose::Provider, now),
             Outcome::Unknown => live.unanswered(kept, now, policy),
         }
         Aftermath::default()
     }
 
     /// Ends the session. The first cause stays; ending twice changes nothing.
-    pub fn end(&mut self, cause: EndCause) -> Aftermath {
+    pub fn end(&mut self, cause: EndCause, policy: &Policy) -> Aftermath {
         let State::Live(live) = &mut self.state else {
             return Aftermath::default();
         };
         let newest = live.kept.take().unwrap_or_else(|| Arc::clone(&live.newest));
         let flying = matches!(live.refresh, Refresh::InFlight { .. });
-        let until = live.last_expiry.max(newest.expires_at);
+        let until = live.last_expiry(policy);
         // A replaced session's grant may be the new session's too; a refused one is gone already.
         let revocable = !matches!(cause, EndCause::Replaced | EndCause::InvalidGrant);
         let session = Some(Arc::clone(&newest));
@@ -274,7 +305,7 @@ impl Record {
         match &self.state {
             State::Live(live) => {
                 let idle = now.since(live.last_seen) >= policy.idle_timeout;
-                !live.is_flying() && (idle || now >= live.last_expiry)
+                !live.is_flying() && (idle || now >= live.last_expiry(policy))
             }
             State::Ended { until, in_flight, .. } => in_flight.is_none() && now >= *until,
         }
@@ -285,7 +316,8 @@ impl Record {
     pub fn is_evictable(&self, now: Timestamp, policy: &Policy) -> bool {
         match &self.state {
             State::Live(live) => {
-                !live.is_flying()
+                // What an unanswered refresh left behind is remembered: the token may be spent (rule 1).
+                matches!(live.refresh, Refresh::Idle | Refresh::Failed { repeat: Repeat::First, .. })
                     && live.newest.generation == live.generations.acknowledged()
                     && now.since(live.generations.last_change()) > policy.grace
             }
@@ -303,9 +335,9 @@ impl Record {
 }
 
 impl Live {
-    fn renew(&mut self, newest: Arc<Session>) {
-        self.last_expiry = self.last_expiry.max(newest.expires_at);
-        self.newest = newest;
+    /// When the last cookie of any generation is past its own lifetime.
+    fn last_expiry(&self, policy: &Policy) -> Timestamp {
+        self.newest.expires_at.max(self.newest.login_at.plus(policy.lifetime))
     }
 
     fn is_flying(&self) -> bool {
@@ -327,7 +359,8 @@ impl Live {
         let age = freshness(&self.newest, now);
         let wanted = match (age, ask) {
             (Freshness::Fresh, Ask::RefreshNow) => now.since(self.newest.refreshed_at) >= COOL_DOWN,
-            (Freshness::Fresh, Ask::Usual | Ask::NoRefresh) => false,
+            (Freshness::Fresh, Ask::Usual | Ask::NoRefresh | Ask::OnlyIfExpired) => false,
+            (Freshness::Due, Ask::OnlyIfExpired) => false,
             (Freshness::Due | Freshness::Expired, _) => true,
         };
         let attempt = if wanted { self.attempt(ask, now, lets_through) } else { Err(None) };
@@ -360,14 +393,18 @@ impl Live {
             Refresh::Idle => (0, Repeat::First),
             Refresh::InFlight { .. } => return Ok(None),
             Refresh::Spent => return Err(Some(Refused::RefreshUnknown)),
-            Refresh::Refused(code) => return Err(Some(Refused::LoginRequired(code.clone()))),
-            Refresh::Unknown { not_before } if now < *not_before => {
-                return Err(Some(Refused::Unavailable(not_before.since(now))));
+            Refresh::Refused { code, pause } if !pause.is_over(now) => {
+                return Err(Some(Refused::LoginRequired(code.clone())));
+            }
+            Refresh::Refused { .. } => (0, Repeat::First),
+            Refresh::Unknown { pause } if !pause.is_over(now) => {
+                return Err(Some(Refused::Unavailable(pause.left(now))));
             }
             Refresh::Unknown { .. } => (0, Repeat::AfterUnknown),
-            Refresh::Failed { at, not_before, failures, repeat } => {
-                if now < *not_before && (ask == Ask::NoRefresh || !lets_through(*at)) {
-                    return Err(Some(Refused::Unavailable(not_before.since(now))));
+            Refresh::Failed { pause, failures, repeat, whose } => {
+                let scouts = *whose == Whose::Provider && ask != Ask::NoRefresh;
+                if !pause.is_over(now) && !(scouts && lets_through(pause.from)) {
+                    return Err(Some(Refused::Unavailable(pause.left(now))));
                 }
                 (*failures, *repeat)
             }
@@ -379,36 +416,32 @@ impl Live {
         Ok(Some(Attempt { from: Arc::clone(&self.newest), repeat }))
     }
 
-    fn failed(&mut self, wait: Option<Duration>, now: Timestamp) {
+    fn failed(&mut self, wait: Option<Duration>, whose: Whose, now: Timestamp) {
         let (failures, repeat) = match self.refresh {
             Refresh::InFlight { failures, repeat } => (failures, repeat),
             Refresh::Idle
             | Refresh::Failed { .. }
             | Refresh::Unknown { .. }
             | Refresh::Spent
-            | Refresh::Refused(_) => (0, Repeat::First),
+            | Refresh::Refused { .. } => (0, Repeat::First),
         };
-        let pause =
+        let length =
             Duration::from_secs(1 << failures.min(4)).max(wait.unwrap_or_default()).min(LONGEST_PAUSE);
-        self.refresh = Refresh::Failed {
-            at: now,
-            not_before: now.plus(pause),
-            failures: failures.saturating_add(1),
-            repeat,
-        };
+        let pause = Pause { from: now, length };
+        self.refresh = Refresh::Failed { pause, failures: failures.saturating_add(1), repeat, whose };
     }
 
     fn unanswered(&mut self, kept: Option<Arc<Session>>, now: Timestamp, policy: &Policy) {
         if let Some(kept) = kept {
             // The answer had come and was kept; only what followed was lost.
-            self.renew(kept);
+            self.newest = kept;
             self.refresh = Refresh::Idle;
             return;
         }
         let repeated = matches!(self.refresh, Refresh::InFlight { repeat: Repeat::AfterUnknown, .. });
         self.refresh = match policy.after_unknown {
             AfterUnknown::RetryOnce if !repeated => {
-                Refresh::Unknown { not_before: now.plus(PAUSE_AFTER_UNKNOWN) }
+                Refresh::Unknown { pause: Pause { from: now, length: PAUSE_AFTER_UNKNOWN } }
             }
             AfterUnknown::RetryOnce | AfterUnknown::Login => Refresh::Spent,
         };

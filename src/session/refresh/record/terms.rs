@@ -11,6 +11,8 @@ pub use crate::telemetry::metrics::EndCause;
 /// The rules that are configured.
 #[derive(Debug, Clone)]
 pub struct Policy {
+    /// How long a session lasts whatever happens.
+    pub lifetime: Duration,
     /// How long a superseded cookie still works.
     pub grace: Duration,
     /// How long a session may be unused.
@@ -30,6 +32,9 @@ pub enum Ask {
     NoRefresh,
     /// A refresh now, even if not due.
     RefreshNow,
+    /// While this process ends: whatever is good; a refresh only where nothing else helps, because a successor that
+    /// comes beside the response would have nobody to carry it.
+    OnlyIfExpired,
 }
 
 /// What a presented cookie gets.

@@ -49,6 +49,7 @@ fn made_at(generation: Generation, at: Timestamp, life: Duration) -> Session {
 
 fn policy() -> Policy {
     Policy {
+        lifetime: Duration::from_secs(12 * 3600),
         grace: Duration::from_secs(300),
         idle_timeout: Duration::from_secs(3600),
         rollback: Rollback::End,
@@ -80,6 +81,10 @@ impl Bench {
     fn ask(&mut self, generation: Generation, ask: Ask) -> (Admission, Aftermath) {
         let seen_at = self.record.last_seen().min(self.now);
         self.record.present((generation, seen_at), ask, self.now, &self.policy, |_| false)
+    }
+
+    fn end(&mut self, cause: EndCause) -> Aftermath {
+        self.record.end(cause, &self.policy)
     }
 
     fn settle(&mut self, from: Generation, outcome: Outcome) -> Aftermath {
@@ -372,7 +377,7 @@ fn ending_wins_over_a_flight() {
     let mut bench = Bench::new();
     bench.wait(300);
     bench.present(1);
-    let aftermath = bench.record.end(EndCause::Logout);
+    let aftermath = bench.end(EndCause::Logout);
     assert_eq!(aftermath.ended, Some(EndCause::Logout));
     assert!(aftermath.revoke.is_none(), "the flight is spending it");
     let aftermath = bench.settle(1, Outcome::Rotated(Arc::new(made_at(2, bench.now, LIFE))));
@@ -389,7 +394,7 @@ fn an_ended_session_whose_flight_fails_revokes_what_the_flight_held() {
     let mut bench = Bench::new();
     bench.wait(300);
     bench.present(1);
-    bench.record.end(EndCause::Logout);
+    bench.end(EndCause::Logout);
     assert!(!bench.record.is_over(bench.now.plus(Duration::from_secs(100_000)), &bench.policy));
     let aftermath = bench.settle(1, Outcome::Failed { wait: None });
     assert_eq!(aftermath.token_to_revoke().unwrap().expose(), "rt-1");
@@ -398,9 +403,9 @@ fn an_ended_session_whose_flight_fails_revokes_what_the_flight_held() {
 #[test]
 fn a_replaced_session_is_not_revoked() {
     let mut bench = Bench::new();
-    let aftermath = bench.record.end(EndCause::Replaced);
+    let aftermath = bench.end(EndCause::Replaced);
     assert!(aftermath.revoke.is_none(), "some providers would end the new session with it");
-    assert_eq!(bench.record.end(EndCause::Logout).ended, None, "the first cause stays");
+    assert_eq!(bench.end(EndCause::Logout).ended, None, "the first cause stays");
     assert_eq!(refused(bench.present(1)), Refused::Ended(EndCause::Replaced));
 }
 
@@ -578,7 +583,7 @@ impl World {
             }
             Step::Answer(how) => self.answer(how),
             Step::Logout => {
-                self.bench.record.end(EndCause::Logout);
+                self.bench.end(EndCause::Logout);
                 self.logged_out = true;
             }
         }
@@ -608,4 +613,92 @@ proptest! {
             world.step(step);
         }
     }
+}
+
+#[test]
+fn a_refusal_is_believed_for_a_minute_and_then_asked_again() {
+    let mut bench = Bench::new();
+    bench.wait(300);
+    bench.present(1);
+    bench.settle(1, Outcome::LoginRequired("access_denied".into()));
+    bench.wait(59);
+    assert_eq!(refused(bench.present(1)), Refused::LoginRequired("access_denied".into()));
+    bench.wait(1);
+    assert!(matches!(bench.present(1), Admission::Wait(Some(_))));
+}
+
+#[test]
+fn a_clock_that_is_set_back_prolongs_no_pause() {
+    for outcome in [Outcome::Failed { wait: None }, Outcome::Unknown] {
+        let mut bench = Bench::new();
+        bench.wait(3000);
+        bench.present(1);
+        bench.settle(1, outcome);
+        bench.now = START.plus(Duration::from_secs(400));
+        assert!(matches!(bench.present(1), Admission::Wait(Some(_))));
+    }
+}
+
+#[test]
+fn a_session_s_own_failure_is_not_shortened_by_the_provider_s_health() {
+    let mut bench = Bench::new();
+    bench.wait(300);
+    bench.present(1);
+    bench.settle(1, Outcome::RotatedOnly(Arc::new(made_at(2, START, LIFE))));
+    let asked = |bench: &mut Bench| {
+        bench.record.present((2, bench.now), Ask::Usual, bench.now, &bench.policy, |_| true).0
+    };
+    assert!(matches!(asked(&mut bench), Admission::Refuse(Refused::Unavailable(_))));
+    let mut bench = Bench::new();
+    bench.wait(300);
+    bench.present(1);
+    bench.settle(1, Outcome::Failed { wait: Some(Duration::from_secs(9)) });
+    let admission = bench.record.present((1, bench.now), Ask::Usual, bench.now, &bench.policy, |_| true).0;
+    assert!(
+        matches!(admission, Admission::Wait(Some(_))),
+        "the provider's own fault is over for everyone at once"
+    );
+}
+
+#[test]
+fn what_an_unanswered_refresh_left_behind_is_not_forgotten() {
+    // Rule 1
+    let mut bench = Bench::new();
+    bench.wait(1000);
+    for _ in 0..2 {
+        bench.present(1);
+        bench.settle(1, Outcome::Unknown);
+        bench.wait(400);
+        assert!(!bench.record.is_evictable(bench.now, &bench.policy));
+    }
+}
+
+#[test]
+fn a_replaced_session_s_late_token_is_not_revoked_either() {
+    let mut bench = Bench::new();
+    bench.wait(300);
+    bench.present(1);
+    bench.end(EndCause::Replaced);
+    let aftermath = bench.settle(1, Outcome::Rotated(Arc::new(made_at(2, bench.now, LIFE))));
+    assert!(aftermath.revoke.is_none());
+}
+
+#[test]
+fn a_denial_lasts_as_long_as_any_cookie_of_the_session() {
+    let mut short = session(1);
+    short.expires_at = START.plus(Duration::from_secs(600));
+    let mut bench = Bench::new();
+    bench.record = Record::adopt(Arc::new(short));
+    bench.end(EndCause::Logout);
+    assert!(!bench.record.is_over(START.plus(Duration::from_secs(12 * 3600 - 1)), &bench.policy));
+    assert!(bench.record.is_over(START.plus(Duration::from_secs(12 * 3600)), &bench.policy));
+}
+
+#[test]
+fn while_the_process_ends_a_refresh_is_made_only_where_nothing_else_helps() {
+    let mut bench = Bench::new();
+    bench.wait(299);
+    assert!(matches!(bench.ask(1, Ask::OnlyIfExpired).0, Admission::Serve(_, None)));
+    bench.wait(1);
+    assert!(matches!(bench.ask(1, Ask::OnlyIfExpired).0, Admission::Wait(Some(_))));
 }
