@@ -16,15 +16,13 @@ mod oauth_error;
 mod provider;
 mod revoke;
 #[cfg(test)]
-mod script;
+pub(crate) mod script;
 pub mod settings;
 mod shelf;
 mod token;
 
 pub use access_token::access_token_claims;
-pub use authorize::{
-    AuthorizationRequest, IssuerMismatch, new_nonce, new_state, new_verifier, pkce_challenge,
-};
+pub use authorize::{AuthorizationRequest, IssuerMismatch, pkce_challenge};
 pub use discovery::{DiscoveryError, Metadata};
 pub use id_token::{IdTokenError, LoginIdentity, VerifiedIdToken};
 pub use oauth_error::OAuthError;

@@ -12,8 +12,7 @@ use super::pages::{self, LoginFailure};
 use super::pending_login::{Binding, MOST_ATTEMPTS, PendingLogin};
 use crate::base::secret::Secret;
 use crate::gate::head::RequestHead;
-use crate::oidc::OAuthError;
-use crate::oidc::{TokenAnswer, TokenError};
+use crate::oidc::{IdTokenError, OAuthError, TokenAnswer, TokenError};
 use crate::session::cookie::jar::Jar;
 use crate::session::refresh::record::Ask;
 use crate::session::sessions::{Admitted, BeginError, Login};
@@ -109,7 +108,11 @@ impl Bff {
         self.check_refresh_token(&answer)?;
         let id_token = self.provider.verify_login(&answer, &login.nonce).await.map_err(|error| {
             tracing::warn!(rule = error.label(), request_id = %head.request_id, "the login's ID token was rejected");
-            CallbackError::BadTokens(error.label())
+            match error {
+                // std:151: not known now, not wrong.
+                IdTokenError::KeysUnavailable => CallbackError::Unavailable,
+                IdTokenError::Missing | IdTokenError::Rejected(_) => CallbackError::BadTokens(error.label()),
+            }
         })?;
         // A token that is expired on arrival would send the browser in circles.
         if answer.access_expires_at <= self.clock.now() {

@@ -5,7 +5,7 @@
 //! `state` to this browser (std:12, std:14, std:15). A login is redeemed once: its id is burned before the code is
 //! sent (std:28).
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ pub const LOGIN_LIFE: Duration = Duration::from_secs(600);
 /// How often a login that lost its browser binding starts again by itself.
 pub const MOST_ATTEMPTS: u8 = 2;
 
-/// The most burned logins that are remembered; each is forgotten when its `state` expires.
-const MOST_BURNED: usize = 10_000;
+/// The most logins that are redeemed within [`LOGIN_LIFE`].
+const MOST_BURNED: usize = 100_000;
 
 /// Ties logins to one browser: 128 random bits, held by its login cookie.
 pub struct Binding(Secret<String>);
@@ -102,7 +102,7 @@ impl PendingLogin {
 /// Seals logins into `state`, opens them, and remembers which were redeemed.
 pub struct PendingLogins {
     sealer: Sealer,
-    burned: Mutex<HashMap<[u8; 16], Timestamp>>,
+    burned: Mutex<Burned>,
 }
 
 impl std::fmt::Debug for PendingLogins {
@@ -134,19 +134,30 @@ impl PendingLogins {
         (now < login.expires_at).then_some(login)
     }
 
-    /// Burns a login: true the first time, false ever after.
+    /// Burns a login: true the first time, false ever after. False also where so many are being redeemed that no
+    /// more can be remembered: a login that cannot be burned is not redeemed.
     pub fn burn(&self, login: &PendingLogin, now: Timestamp) -> bool {
-        let mut burned = self.burned.lock().unwrap_or_else(PoisonError::into_inner);
-        if burned.len() >= MOST_BURNED {
-            burned.retain(|_, expires_at| now < *expires_at);
+        self.burned.lock().unwrap_or_else(PoisonError::into_inner).insert(login.id, now)
+    }
+}
+
+/// The logins of the last one to two [`LOGIN_LIFE`]s that were redeemed, in two halves of which the older one is
+/// dropped as a whole: remembering one costs the same however many there are.
+#[derive(Default)]
+struct Burned {
+    young: HashSet<[u8; 16]>,
+    old: HashSet<[u8; 16]>,
+    turned_at: Option<Timestamp>,
+}
+
+impl Burned {
+    fn insert(&mut self, id: [u8; 16], now: Timestamp) -> bool {
+        let turned_at = *self.turned_at.get_or_insert(now);
+        if now.since(turned_at) >= LOGIN_LIFE {
+            self.old = std::mem::take(&mut self.young);
+            self.turned_at = Some(now);
         }
-        if burned.len() >= MOST_BURNED
-            && let Some(oldest) = burned.iter().min_by_key(|(_, at)| **at).map(|(id, _)| *id)
-        {
-            // The provider redeems each code once too; this only bounds what is remembered.
-            burned.remove(&oldest);
-        }
-        burned.insert(login.id, login.expires_at).is_none()
+        !self.old.contains(&id) && self.young.len() < MOST_BURNED && self.young.insert(id)
     }
 }
 
@@ -197,5 +208,19 @@ mod tests {
         let login = PendingLogin::new(&Binding::of(None), "https://id.example.com", "/", 0, NOW);
         assert!(logins.burn(&login, NOW));
         assert!(!logins.burn(&login, NOW));
+        assert!(!logins.burn(&login, NOW.plus(LOGIN_LIFE)), "as long as its `state` opens, and longer");
+        let later = PendingLogin::new(&Binding::of(None), "https://id.example.com", "/", 0, NOW);
+        assert!(logins.burn(&later, NOW.plus(LOGIN_LIFE)));
+        assert!(!logins.burn(&login, NOW.plus(LOGIN_LIFE)));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut burned = Burned::default();
+        for number in 0..MOST_BURNED {
+            assert!(burned.insert((number as u128).to_be_bytes(), NOW));
+        }
+        assert!(!burned.insert(u128::MAX.to_be_bytes(), NOW));
+        assert!(burned.insert(u128::MAX.to_be_bytes(), NOW.plus(LOGIN_LIFE)));
     }
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -26,6 +27,7 @@ use super::{access, respond, response_edit};
 use crate::base::secret;
 use crate::gate::denial::Denial;
 use crate::gate::head::RequestId;
+use crate::gate::policy::csrf;
 use crate::gate::verdict::Verdict;
 
 /// Bearward as pingora sees it.
@@ -75,11 +77,9 @@ impl Proxy {
     }
 
     fn set_timeouts(&self, session: &mut Session) {
-        let upgrade = session.is_upgrade_req();
-        // A client may be silent in the middle of a request for as long as between two; in a WebSocket, for ever.
-        let silence = (!upgrade).then_some(self.limits.idle_timeout);
-        session.set_read_timeout(silence);
-        session.set_write_timeout(silence);
+        // A client may be silent in the middle of a request for as long as between two.
+        session.set_read_timeout(Some(self.limits.idle_timeout));
+        session.set_write_timeout(Some(self.limits.idle_timeout));
         session.set_total_drain_timeout(Some(DRAIN));
     }
 
@@ -123,12 +123,17 @@ impl ProxyHttp for Proxy {
         }
         match call.ask(session).await {
             Verdict::Forward(plan) => {
+                if opens_websocket(session.req_header()) {
+                    // Once it is open, both sides may be silent for ever.
+                    session.set_read_timeout(None);
+                    session.set_write_timeout(None);
+                }
                 call.plan = Some(plan);
                 return Ok(false);
             }
             Verdict::Endpoint(wanted) => {
                 self.say_goodbye(session);
-                endpoint::serve(session, call, wanted).await?;
+                endpoint::serve(session, call, wanted, self.limits.head_timeout).await?;
             }
             Verdict::Deny(refusal) => {
                 call.outcome = refusal.denial.effects().label;
@@ -149,7 +154,7 @@ impl ProxyHttp for Proxy {
         // An attempt after a failed one goes to the next address, whatever other requests do meanwhile.
         let turn = turn.wrapping_add(usize::from(call.attempts));
         let mut peer = call.live.upstreams.peer(id, turn).await?;
-        if session.is_upgrade_req() {
+        if opens_websocket(session.req_header()) {
             // Both sides of a WebSocket may be silent; only its own pings tell whether anyone is there.
             peer.options.read_timeout = peer.options.read_timeout.map(|silence| silence.max(UPGRADED));
         }
@@ -230,6 +235,14 @@ impl ProxyHttp for Proxy {
             access::write(&call.record(session));
         }
     }
+}
+
+/// Whether a request asks for a WebSocket and has nothing else to say. Any other `Upgrade`, or one with a body, gets
+/// no patience beyond that of every request.
+fn opens_websocket(request: &RequestHeader) -> bool {
+    csrf::is_websocket(&request.headers)
+        && !request.headers.contains_key(CONTENT_LENGTH)
+        && !request.headers.contains_key(TRANSFER_ENCODING)
 }
 
 const SERVED: [Method; 7] =

@@ -133,13 +133,16 @@ impl Gate {
             }
             Admitted::Refused { refused, presented } => (refused, presented),
         };
-        let denial = denial_of(refused);
+        let (denial, answer) = (denial_of(refused), answer_kind(head));
         let cookies = match denial.effects().cookie {
             _ if ask == Ask::NoRefresh => Vec::new(),
+            // A script's answer may arrive after the next login has set its cookie, and would wipe it (rule 4). A
+            // denied cookie does no harm until the user navigates.
+            CookieFate::Delete if answer == AnswerKind::Problem => Vec::new(),
             CookieFate::Delete => self.sessions.deletion(presented.chunks),
             CookieFate::Keep => self.sessions.newest_cookies(&presented),
         };
-        Err(Refusal { denial, answer: answer_kind(head), cookies })
+        Err(Refusal { denial, answer, cookies })
     }
 }
 

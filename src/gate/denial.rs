@@ -118,7 +118,7 @@ impl Denial {
             Self::NoRefreshToken => (StatusCode::UNAUTHORIZED, "no_refresh_token", Keep, Login),
             Self::LoginRequired(_) => (StatusCode::UNAUTHORIZED, "login_required", Keep, LoginByHand),
             Self::RefreshUnknown => (StatusCode::UNAUTHORIZED, "refresh_unknown", Keep, Login),
-            Self::RefreshNotAllowed => (StatusCode::UNAUTHORIZED, "refresh_not_allowed", Keep, Retry),
+            Self::RefreshNotAllowed => (StatusCode::UNAUTHORIZED, "refresh_not_allowed", Keep, Login),
             Self::ProviderUnavailable { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "provider_unavailable", Keep, Retry)
             }

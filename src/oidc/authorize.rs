@@ -7,16 +7,16 @@ use url::Url;
 
 use super::discovery::Metadata;
 use super::settings::Settings;
-use crate::base::secret::{Secret, random_text, sha256};
+use crate::base::secret::{Secret, sha256};
 
 /// One login that is about to start.
 #[derive(Debug, Clone, Copy)]
 pub struct AuthorizationRequest<'a> {
-    /// From [`new_state`].
+    /// At least 128 random bits, bound to the browser (std:12).
     pub state: &'a str,
-    /// From [`new_nonce`].
+    /// At least 128 random bits, in at most 64 characters (std:13).
     pub nonce: &'a str,
-    /// From [`new_verifier`]; only its hash is sent.
+    /// 43 to 128 unreserved characters (RFC 7636 §4.1; std:11); only its hash is sent.
     pub verifier: &'a Secret<String>,
     /// Further parameters that the caller allows, such as `prompt`; they go before configured ones of that name.
     pub extra: &'a [(&'a str, &'a str)],
@@ -31,21 +31,6 @@ pub enum IssuerMismatch {
     /// `iss` is another issuer.
     #[error("the authorization response is another issuer's")]
     Different,
-}
-
-/// A `state` of 256 random bits (std:12).
-pub fn new_state() -> String {
-    random_text::<32>()
-}
-
-/// A `nonce` of 256 random bits in 43 characters (std:13).
-pub fn new_nonce() -> String {
-    random_text::<32>()
-}
-
-/// A PKCE verifier of 256 random bits in 43 unreserved characters (RFC 7636 §4.1; std:11).
-pub fn new_verifier() -> Secret<String> {
-    Secret::new(random_text::<32>())
 }
 
 /// The S256 challenge of `verifier` (RFC 7636 §4.2).

@@ -18,7 +18,7 @@ use crate::base::secret::Secret;
 use crate::base::time::{Clock, ManualClock, Timestamp};
 use crate::jwt::forge::P256;
 
-pub(super) const ISSUER: &str = "https://id.example.com/realm";
+pub(crate) const ISSUER: &str = "https://id.example.com/realm";
 pub(super) const NOW: i64 = 1_800_000_000;
 
 /// What the provider says at one path.
@@ -155,7 +155,7 @@ pub(super) fn metadata() -> Value {
     })
 }
 
-pub(super) fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         issuer: ISSUER.to_owned(),
         client_id: "bearward".to_owned(),

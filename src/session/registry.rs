@@ -197,6 +197,11 @@ impl Registry {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn newest(&self, sid: &SessionId) -> Option<Arc<Session>> {
+        self.shard(sid).get(sid).and_then(|entry| entry.record.newest().cloned())
+    }
+
     /// How many sessions are remembered.
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()

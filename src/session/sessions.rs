@@ -164,6 +164,11 @@ impl Sessions {
         });
     }
 
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
     /// The names of our cookies.
     pub fn names(&self) -> &Names {
         &self.shared.names

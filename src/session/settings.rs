@@ -95,3 +95,29 @@ pub enum KeepIdToken {
     /// Kept for `id_token_hint`.
     ForLogoutHint,
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Settings as a test needs them: one key, the documented defaults.
+    pub(crate) fn settings() -> Settings {
+        Settings {
+            keys: vec![Key { id: "k".to_owned(), bytes: Secret::new([7; 32]) }],
+            cookie: Cookie {
+                name: "__Host-bearward".to_owned(),
+                same_site: SameSite::Lax,
+                secure: Secure::Required,
+            },
+            lifetime: Duration::from_secs(12 * 3600),
+            idle_timeout: Duration::from_secs(3600),
+            grace: Duration::from_secs(300),
+            rollback: Rollback::End,
+            after_unknown: AfterUnknown::RetryOnce,
+            refresh_wait: Duration::from_secs(10),
+            claims: Vec::new(),
+            keep_id_token: KeepIdToken::Drop,
+            capacity: 100,
+        }
+    }
+}

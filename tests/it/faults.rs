@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use devidp::{Faults, IdTokenFault, JwksFault, PlainFault, TokenFault};
 
+use http::Method;
+
+use crate::support::browser::Kind;
 use crate::support::world::World;
 
 /// A fault that leaves the refresh token unspent, for one access-token life: before, during and after it.
@@ -141,6 +144,41 @@ async fn a_provider_whose_keys_cannot_be_fetched() {
 }
 
 #[tokio::test]
+async fn refreshed_id_tokens_that_fail_for_the_time_being_end_nobody_s_session() {
+    // Keys that are published late, clocks that differ: a fault is never a logout.
+    for fault in [
+        IdTokenFault::UnknownKid,
+        IdTokenFault::Expired,
+        IdTokenFault::FutureIat,
+        IdTokenFault::FutureNbf,
+        IdTokenFault::WrongAtHash,
+    ] {
+        let world = World::start().await;
+        let browser = world.signed_in("alice").await;
+        world.idp.faults().id_token.refresh.set(fault);
+        for _ in 0..2 {
+            world.expire_access_tokens();
+            assert_eq!(browser.get("/api/a").await.status, 200, "{fault:?}");
+        }
+        assert_eq!(world.idp.seen().counts().revocations, 0);
+    }
+}
+
+#[tokio::test]
+async fn what_no_oauth_server_says_is_no_verdict() {
+    // A proxy's JSON before the provider, a rate limit: neither a login nor an end.
+    for code in ["server_error", "Forbidden", "slow_down", "temporarily_unavailable"] {
+        let world = World::start().await;
+        let browser = world.signed_in("alice").await;
+        world.idp.faults().token.refresh.set(TokenFault::Refused(code));
+        world.expire_access_tokens();
+        assert_eq!(browser.get("/api/a").await.status, 503, "{code}");
+        world.idp.faults().clear();
+        world.recovers_within(Duration::from_secs(2), &browser, "/api/a").await;
+    }
+}
+
+#[tokio::test]
 async fn a_slow_provider_is_waited_for() {
     let world = World::start().await;
     let browser = world.signed_in("alice").await;
@@ -231,7 +269,10 @@ async fn only_invalid_grant_ends_a_session() {
     world.expire_access_tokens();
     let reply = browser.get("/api/a").await;
     assert_eq!((reply.status.as_u16(), reply.json()["code"].as_str()), (401, Some("session_ended")));
-    assert!(reply.deletes("bearward"));
+    // A script's answer deletes nothing: it may arrive after the next login. A navigation's does.
+    assert!(!reply.deletes("bearward"));
+    let navigation = browser.send(Method::GET, "/api/a", Kind::Navigation, &[]).await;
+    assert!(navigation.status == 302 && navigation.deletes("bearward"));
 }
 
 #[tokio::test]

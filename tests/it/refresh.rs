@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::support::browser::Reply;
+use crate::support::browser::{Kind, Reply};
 use crate::support::world::World;
 
 fn all_ok(replies: &[Reply]) -> bool {
@@ -162,9 +162,15 @@ async fn a_route_that_opts_out_starts_no_refresh() {
     assert!(reply.cookies("bearward").is_empty());
     let own = browser.home().origin().ascii_serialization();
     let preflight = [("origin", own.as_str()), ("access-control-request-method", "PUT")];
-    let kind = crate::support::browser::Kind::Fetch;
-    browser.send(http::Method::OPTIONS, "/api/a", kind, &preflight).await;
+    browser.send(http::Method::OPTIONS, "/api/a", Kind::Fetch, &preflight).await;
     assert_eq!(world.idp.seen().counts().token_refresh, 0);
+    // Nor does it carry a successor that another request brought.
+    let elsewhere = browser.copy();
+    assert_eq!(elsewhere.get("/api/a").await.status, 200);
+    let reply = browser.get("/still/a").await;
+    assert_eq!(reply.status, 200);
+    assert!(reply.cookies("bearward").is_empty());
+    assert_eq!(browser.get("/api/a").await.cookies("bearward=").len(), 1);
 }
 
 #[tokio::test]
@@ -214,7 +220,8 @@ async fn sessions_end_by_idleness_and_by_lifetime() {
     world.pass(Duration::from_secs(3700));
     let reply = browser.get("/api/a").await;
     assert_eq!((reply.status.as_u16(), reply.json()["code"].as_str()), (401, Some("session_expired")));
-    assert!(reply.deletes("bearward"));
+    let navigation = browser.send(http::Method::GET, "/api/a", Kind::Navigation, &[]).await;
+    assert!(navigation.status == 302 && navigation.deletes("bearward"));
     world.provider_saw(|counts| counts.revocations == 1).await;
 }
 

@@ -285,6 +285,46 @@ async fn an_upstream_cannot_set_our_cookies_and_responses_are_not_stored() {
 }
 
 #[tokio::test]
+async fn a_response_that_carries_our_cookie_is_stored_by_nobody() {
+    // T24: whatever the upstream allows, a cache would log others in as this user.
+    let world = World::start().await;
+    let browser = world.signed_in("alice").await;
+    let without = browser.get("/api/cached.js").await;
+    assert!(without.cookies("bearward").is_empty());
+    assert_eq!(without.headers["cache-control"], "public, max-age=31536000, immutable");
+    world.expire_access_tokens();
+    let with = browser.get("/api/cached.js").await;
+    assert_eq!(with.cookies("bearward=").len(), 1);
+    assert_eq!(with.headers["cache-control"], "no-store");
+    assert!(!with.headers.contains_key("expires") && !with.headers.contains_key("surrogate-control"));
+}
+
+#[tokio::test]
+async fn a_header_that_one_route_sets_can_be_said_by_no_client_on_any_route() {
+    // std:108, T10
+    let world = World::plan()
+        .routes(
+            "  - { path: /api/*, upstream: UPSTREAM, auth: session, headers: { set: { X-Team: \"{groups}\" } } }\n  \
+             - { path: /other/*, upstream: UPSTREAM, auth: session }\n  \
+             - { path: /*, upstream: UPSTREAM, auth: none }\n",
+        )
+        .start()
+        .await;
+    let browser = world.signed_in("alice").await;
+    for path in ["/api/a", "/other/a", "/a"] {
+        for name in ["x-team", "X-TEAM", "x_team"] {
+            browser.send(Method::GET, path, Kind::Fetch, &[(name, "admin")]).await;
+            let arrived = world.api.last();
+            assert_eq!(arrived.target, path);
+            let expected = if path == "/api/a" { Some("staff") } else { None };
+            let seen = arrived.headers.get("x-team").map(|value| value.to_str().unwrap());
+            assert_eq!(seen, expected, "{name} on {path}");
+            assert!(!arrived.headers.contains_key("x_team"));
+        }
+    }
+}
+
+#[tokio::test]
 async fn ambiguous_paths_and_unknown_ones_reach_no_upstream() {
     // std:122–124, T17
     let world =

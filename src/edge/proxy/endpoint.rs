@@ -1,5 +1,7 @@
 //! A call of an endpoint of ours: body read whole, answer written whole.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use http::header::EXPECT;
 use pingora::proxy::Session;
@@ -17,9 +19,16 @@ pub(super) async fn serve(
     session: &mut Session,
     call: &mut Call,
     wanted: EndpointCall,
+    patience: Duration,
 ) -> pingora::Result<()> {
     call.outcome = "endpoint";
-    let response = match body(session).await? {
+    let Ok(body) = tokio::time::timeout(patience, body(session)).await else {
+        let response = call.refusal(session, Denial::BadRequest("the body did not arrive in time"));
+        session.set_keepalive(None);
+        call.status = respond::write(session, response).await?;
+        return Ok(());
+    };
+    let response = match body? {
         Some(body) => call.live.bff.serve(wanted, &call::head(session, call.id), body).await,
         None => call.refusal(session, Denial::BodyTooLarge),
     };

@@ -46,11 +46,12 @@ pub fn judge(method: &Method, headers: &HeaderMap, origins: &Origins) -> Result<
     if origin.is_some_and(|origin| origins.allow(origin)) {
         return Ok(());
     }
+    // From here on an origin that is named is a foreign one.
     let safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
     let fine = match text(headers, "sec-fetch-site") {
-        Some("same-origin") => origin.is_none_or(|origin| origins.allow(origin)),
+        Some("same-origin") => origin.is_none(),
         // Typed into the address bar, or a bookmark: no page caused it.
-        Some("none") => true,
+        Some("none") => origin.is_none(),
         Some(_) => safe && is_top_level_navigation(headers),
         None if safe => origin.is_none(),
         // std:101: without Sec-Fetch-Site an unsafe request must say where it comes from.
@@ -129,6 +130,7 @@ mod tests {
             vec![site("same-site")],
             vec![site("cross-site"), EVIL],
             vec![site("same-origin"), EVIL],
+            vec![site("none"), EVIL],
             vec![site("SAME-ORIGIN")],
             vec![site("same-origin"), site("cross-site")],
             vec![EVIL],

@@ -225,5 +225,8 @@ fn renew_claims(
 ) {
     let from_access = access_token_claims(&answer.access_token).unwrap_or_default();
     let from_id = id_token.map(|token| token.claims).unwrap_or_default();
-    next.claims = claims::choose(&shared.settings.claims, &[&from_id, &from_access, &next.claims]);
+    next.claims = claims::renew(&shared.settings.claims, &from_id, &from_access, &next.claims);
 }
+
+#[cfg(test)]
+mod tests;

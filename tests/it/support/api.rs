@@ -108,6 +108,15 @@ impl Api {
                 response.headers_mut().append("set-cookie", cookie.parse().unwrap());
             }
         }
+        if target.starts_with("/api/cached") {
+            for (name, value) in [
+                ("cache-control", "public, max-age=31536000, immutable"),
+                ("expires", "Thu, 01 Jan 2099 00:00:00 GMT"),
+                ("surrogate-control", "max-age=99"),
+            ] {
+                response.headers_mut().insert(name, value.parse().unwrap());
+            }
+        }
         response
     }
 }
