@@ -29,7 +29,7 @@ enum CallbackError {
     /// `state` is another browser's, and this one has no login under way.
     NotThisBrowser,
     /// `state` is of an earlier login of this browser, whose binding was lost: it may start again.
-    Rebind { return_to: String, attempt: u8 },
+    Rebind(Again),
     /// The response names another issuer, or none where it must (RFC 9207 §2.4).
     WrongIssuer,
     /// The provider answered with an error.
@@ -44,6 +44,14 @@ enum CallbackError {
     NoRefreshToken,
     /// The tokens are too long for cookies.
     TooLong,
+}
+
+/// A login that starts again.
+#[derive(Debug, PartialEq, Eq)]
+struct Again {
+    return_to: String,
+    attempt: u8,
+    extra: Vec<(String, String)>,
 }
 
 /// What a callback's query says. Unknown parameters are ignored (RFC 6749 §4.1.2).
@@ -141,9 +149,11 @@ impl Bff {
             Some(binding) if login.is_bound_to(&binding) => Ok(login),
             // Tabs that started at the very same moment each got a binding; the browser kept the last. Nothing of
             // this response is used: the login starts again, at most twice.
-            Some(_) if login.attempt < MOST_ATTEMPTS => {
-                Err(CallbackError::Rebind { return_to: login.return_to.clone(), attempt: login.attempt + 1 })
-            }
+            Some(_) if login.attempt < MOST_ATTEMPTS => Err(CallbackError::Rebind(Again {
+                return_to: login.return_to.clone(),
+                attempt: login.attempt + 1,
+                extra: login.extra.clone(),
+            })),
             // T4: a callback that another browser began ends here.
             Some(_) | None => Err(CallbackError::NotThisBrowser),
         }
@@ -167,16 +177,18 @@ impl Bff {
         let (outcome, failure) = describe(&error);
         let recoverable = matches!(
             error,
-            CallbackError::NoLogin | CallbackError::NotThisBrowser | CallbackError::Rebind { .. }
+            CallbackError::NoLogin | CallbackError::NotThisBrowser | CallbackError::Rebind(_)
         );
         if recoverable && self.has_session(head).await {
             let default = &self.settings.default_return_to;
-            let target =
-                if let CallbackError::Rebind { return_to, .. } = &error { return_to } else { default };
+            let target = if let CallbackError::Rebind(again) = &error { &again.return_to } else { default };
             return redirect(StatusCode::FOUND, target);
         }
-        if let CallbackError::Rebind { return_to, attempt } = &error {
-            return self.start_login(head, &Start { return_to, attempt: *attempt, extra: &[] }).await;
+        if let CallbackError::Rebind(again) = &error {
+            let extra: Vec<_> =
+                again.extra.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let start = Start { return_to: &again.return_to, attempt: again.attempt, extra: &extra };
+            return self.start_login(head, &start).await;
         }
         self.metrics.login(outcome);
         AuditEvent::LoginFailed { outcome, detail: failure.label }.emit_for(&head.request_id);
@@ -218,7 +230,7 @@ fn describe(error: &CallbackError) -> (LoginOutcome, LoginFailure<'_>) {
         CallbackError::NoLogin => {
             (StateMismatch, 400, "no_login", "This login took too long, or was finished before.")
         }
-        CallbackError::NotThisBrowser | CallbackError::Rebind { .. } => (
+        CallbackError::NotThisBrowser | CallbackError::Rebind(_) => (
             StateMismatch,
             400,
             "not_this_browser",

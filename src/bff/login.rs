@@ -12,6 +12,9 @@ use crate::oidc::AuthorizationRequest;
 use crate::session::cookie::attributes::{Life, set_cookie};
 use crate::session::cookie::jar::Jar;
 
+/// The longest value that is passed on to the provider; all of them travel in `state`.
+const LONGEST_PARAMETER: usize = 256;
+
 /// A login to start.
 pub(super) struct Start<'a> {
     pub(super) return_to: &'a str,
@@ -31,7 +34,9 @@ impl Bff {
         // std:20: only what the configuration lists is passed on.
         let extra: Vec<(&str, &str)> = query
             .iter()
-            .filter(|(name, _)| self.settings.login_params.contains(name))
+            .filter(|(name, value)| {
+                self.settings.login_params.contains(name) && value.len() <= LONGEST_PARAMETER
+            })
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
         self.start_login(head, &Start { return_to, attempt: 0, extra: &extra }).await
@@ -42,7 +47,10 @@ impl Bff {
         // Tabs that log in at once share one binding (std:15).
         let binding = Binding::of(jar.login);
         let issuer = &self.provider.settings().issuer;
-        let login = PendingLogin::new(&binding, issuer, start.return_to, start.attempt, self.clock.now());
+        let mut login = PendingLogin::new(&binding, issuer, start.return_to, self.clock.now());
+        login.attempt = start.attempt;
+        login.extra =
+            start.extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let Some(state) = self.pending.seal(&login) else {
             return self.provider_unavailable(head);
         };

@@ -64,6 +64,8 @@ pub struct PendingLogin {
     expires_at: Timestamp,
     /// How often it started again by itself.
     pub attempt: u8,
+    /// Parameters for the provider that the login began with, for the case that it starts again.
+    pub extra: Vec<(String, String)>,
 }
 
 impl std::fmt::Debug for PendingLogin {
@@ -80,7 +82,7 @@ impl Drop for PendingLogin {
 
 impl PendingLogin {
     /// A new one, bound to a browser.
-    pub fn new(binding: &Binding, issuer: &str, return_to: &str, attempt: u8, now: Timestamp) -> Self {
+    pub fn new(binding: &Binding, issuer: &str, return_to: &str, now: Timestamp) -> Self {
         Self {
             id: random(),
             binding: sha256(binding.value().as_bytes()),
@@ -89,7 +91,8 @@ impl PendingLogin {
             return_to: return_to.to_owned(),
             issuer: issuer.to_owned(),
             expires_at: now.plus(LOGIN_LIFE),
-            attempt,
+            attempt: 0,
+            extra: Vec::new(),
         }
     }
 
@@ -174,7 +177,7 @@ mod tests {
     #[test]
     fn a_login_travels_in_state_and_opens_until_it_is_too_old() {
         let logins = logins();
-        let login = PendingLogin::new(&Binding::of(None), "https://id.example.com", "/a", 0, NOW);
+        let login = PendingLogin::new(&Binding::of(None), "https://id.example.com", "/a", NOW);
         let state = logins.seal(&login).unwrap();
         assert!(state.len() < 500, "{}", state.len());
         assert!(!state.contains(&login.verifier));
@@ -192,7 +195,7 @@ mod tests {
         let browser = Binding::of(None);
         let tab = Binding::of(Some(browser.value().as_bytes()));
         let other = Binding::of(None);
-        let login = PendingLogin::new(&browser, "https://id.example.com", "/", 0, NOW);
+        let login = PendingLogin::new(&browser, "https://id.example.com", "/", NOW);
         assert!(login.is_bound_to(&tab));
         assert!(!login.is_bound_to(&other));
         for malformed in [&b""[..], b"short", b"0123456789012345678901", b"01234567890123456789=1"] {
@@ -205,11 +208,11 @@ mod tests {
     fn it_is_redeemed_once() {
         // std:28
         let logins = logins();
-        let login = PendingLogin::new(&Binding::of(None), "https://id.example.com", "/", 0, NOW);
+        let login = PendingLogin::new(&Binding::of(None), "https://id.example.com", "/", NOW);
         assert!(logins.burn(&login, NOW));
         assert!(!logins.burn(&login, NOW));
         assert!(!logins.burn(&login, NOW.plus(LOGIN_LIFE)), "as long as its `state` opens, and longer");
-        let later = PendingLogin::new(&Binding::of(None), "https://id.example.com", "/", 0, NOW);
+        let later = PendingLogin::new(&Binding::of(None), "https://id.example.com", "/", NOW);
         assert!(logins.burn(&later, NOW.plus(LOGIN_LIFE)));
         assert!(!logins.burn(&login, NOW.plus(LOGIN_LIFE)));
     }

@@ -185,10 +185,13 @@ fn keygen_makes_a_key_that_check_accepts() {
 
 #[test]
 fn healthcheck_and_a_taken_port_say_what_is_wrong() {
+    let admin = format!("127.0.0.1:{}", crate::support::world::free_port());
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let dev =
-        Command::new(env!("CARGO_BIN_EXE_bearward")).args(["dev", "--listen", &address]).output().unwrap();
+    let dev = Command::new(env!("CARGO_BIN_EXE_bearward"))
+        .args(["dev", "--listen", &address, "--admin", &admin])
+        .output()
+        .unwrap();
     assert_eq!(dev.status.code(), Some(1));
     let text = String::from_utf8(dev.stderr).unwrap();
     assert!(text.contains(&address) && text.contains("--listen"), "{text}");

@@ -55,6 +55,26 @@ async fn a_slow_head_is_given_up_on_the_first_and_on_a_later_request() {
 }
 
 #[tokio::test]
+async fn a_body_that_never_comes_is_given_up_whatever_the_request_wants_to_become() {
+    // std:186: `Upgrade` must not buy patience that costs a seat.
+    let upstream = Upstream::start().await;
+    let mut wanted = Wanted::before(upstream.address);
+    wanted.limits.head_timeout = Duration::from_millis(300);
+    wanted.limits.idle_timeout = Duration::from_millis(500);
+    let gateway = wanted.start().await;
+    for head in [
+        "GET /oauth2/login HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n",
+        "GET /oauth2/login HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nContent-Length: 5\r\n\r\n",
+        "GET /oauth2/login HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nContent-Length: 5\r\n\r\n",
+    ] {
+        let start = Instant::now();
+        let mut client = Raw::connect(gateway.address).await;
+        assert_eq!(client.call(head).await.status, 400, "{head}");
+        assert!(client.is_closed().await && start.elapsed() < Duration::from_secs(5), "{head}");
+    }
+}
+
+#[tokio::test]
 async fn idle_connections_are_closed_without_a_word() {
     let upstream = Upstream::start().await;
     let mut wanted = Wanted::before(upstream.address);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bearward::app::App;
@@ -326,7 +327,15 @@ async fn start_app(text: &str, clock: &Arc<ShiftedClock>) -> App {
     tokio::task::spawn_blocking(move || App::start(settings, clock)).await.unwrap().unwrap()
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, outside the range from which outgoing connections take theirs.
 pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(89);
+    loop {
+        let place = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 2_000;
+        let port = 30_000 + u16::try_from(place).unwrap();
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
