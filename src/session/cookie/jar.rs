@@ -27,6 +27,7 @@ pub struct Jar<'a> {
     tossed: bool,
     ours: usize,
     others: usize,
+    others_bytes: usize,
     lines: usize,
 }
 
@@ -95,8 +96,8 @@ impl<'a> Jar<'a> {
         let mut jar = Self::default();
         for line in headers.get_all(COOKIE) {
             jar.lines += 1;
-            for (name, value, _) in pairs(line.as_bytes()) {
-                jar.take(names.owner(name), value);
+            for (name, value, pair) in pairs(line.as_bytes()) {
+                jar.take(names.owner(name), value, pair);
             }
         }
         if jar.tossed {
@@ -106,13 +107,14 @@ impl<'a> Jar<'a> {
         jar
     }
 
-    fn take(&mut self, owner: Owner, value: &'a [u8]) {
+    fn take(&mut self, owner: Owner, value: &'a [u8], pair: &[u8]) {
         let slot = match owner {
             Owner::Session(index) => self.session.get_mut(index),
             Owner::Login => Some(&mut self.login),
             Owner::Impostor => None,
             Owner::Somebody => {
                 self.others += 1;
+                self.others_bytes += pair.len() + b"; ".len();
                 return;
             }
         };
@@ -141,7 +143,7 @@ impl<'a> Jar<'a> {
         if self.others == 0 {
             return Others::Nothing;
         }
-        let mut line = Vec::new();
+        let mut line = Vec::with_capacity(self.others_bytes);
         for header in headers.get_all(COOKIE) {
             for (name, _, pair) in pairs(header.as_bytes()) {
                 if !names.is_ours(name) {
@@ -158,11 +160,22 @@ impl<'a> Jar<'a> {
 
 /// Name, value and the whole text of each cookie in a line.
 fn pairs(line: &[u8]) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
-    line.split(|&byte| byte == b';').map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty()).map(|pair| {
+    split(line).map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty()).map(|pair| {
         match memchr::memchr(b'=', pair).and_then(|at| Some((pair.get(..at)?, pair.get(at + 1..)?))) {
             Some((name, value)) => (name.trim_ascii(), value.trim_ascii(), pair),
             None => (pair, b"".as_slice(), pair),
         }
+    })
+}
+
+/// What lies between semicolons. A session's value is long: its bytes are not looked at one by one.
+fn split(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut start = 0;
+    let ends = memchr::memchr_iter(b';', line).chain(std::iter::once(line.len()));
+    ends.map(move |end| {
+        let piece = line.get(start..end).unwrap_or_default();
+        start = end + 1;
+        piece
     })
 }
 
