@@ -66,7 +66,13 @@ fn seal(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn decode(bencher: Bencher<'_, '_>) {
     let plain = codec::encode(&session()).unwrap();
-    bencher.bench_local(|| codec::decode(black_box(&plain)).unwrap().generation);
+    bencher.bench_local(|| codec::decode(black_box(&plain)).is_ok());
+}
+
+#[divan::bench]
+fn decode_start(bencher: Bencher<'_, '_>) {
+    let plain = codec::encode(&session()).unwrap();
+    bencher.bench_local(|| codec::decode_start(black_box(&plain)).unwrap().generation);
 }
 
 #[divan::bench]

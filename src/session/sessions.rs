@@ -11,10 +11,9 @@ use std::time::Duration;
 use http::HeaderValue;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use zeroize::Zeroize;
 
 use super::claims;
-use super::codec::{self, Wire};
+use super::codec::{self, Start, Unreadable};
 use super::cookie::attributes::{Life, set_cookie};
 use super::cookie::chunk::{self, MAX_CHUNKS, TooLong};
 use super::cookie::jar::{Jar, Names};
@@ -309,23 +308,24 @@ impl Shared {
         ask: Ask,
         now: Timestamp,
     ) -> Option<(Presented, Timestamp, Answer)> {
-        self.with_wire(jar, |wire| {
-            let presented = Presented { sid: wire.sid, generation: wire.generation, chunks: jar.chunks() };
-            let cookie = (presented, wire.seen_at);
+        self.with_opened(jar, |bytes| {
+            let Start { sid, generation, seen_at, .. } = codec::decode_start(bytes)?;
+            let presented = Presented { sid, generation, chunks: jar.chunks() };
+            let cookie = (presented, seen_at);
             let mut answer = self.registry.present(cookie, None, ask, now);
             if matches!(answer, Answer::Unknown) {
-                let session = Arc::new(wire.to_session().ok()?);
+                let session = Arc::new(codec::decode(bytes)?.to_session()?);
                 answer = self.registry.present(cookie, Some(session), ask, now);
             }
-            Some((presented, wire.seen_at, answer))
+            Ok((presented, seen_at, answer))
         })
     }
 
     fn open(&self, jar: &Jar<'_>) -> Option<Arc<Session>> {
-        self.with_wire(jar, |wire| wire.to_session().ok().map(Arc::new))
+        self.with_opened(jar, |bytes| codec::decode(bytes)?.to_session().map(Arc::new))
     }
 
-    fn with_wire<T>(&self, jar: &Jar<'_>, then: impl FnOnce(&Wire<'_>) -> Option<T>) -> Option<T> {
+    fn with_opened<T>(&self, jar: &Jar<'_>, then: impl FnOnce(&[u8]) -> Result<T, Unreadable>) -> Option<T> {
         if jar.was_tossed() {
             self.metrics.cookie_rejected("tossed");
             return None;
@@ -336,15 +336,10 @@ impl Shared {
                 Some(sealed) => self.sealer.open(sealed, plain).map_err(OpenError::label),
                 None => Err("incomplete"),
             };
-            let result = match opened.and_then(|bytes| codec::decode(bytes).map_err(|_| "unreadable")) {
-                Ok(wire) => then(&wire),
-                Err(label) => {
-                    self.metrics.cookie_rejected(label);
-                    None
-                }
-            };
-            plain.zeroize();
-            result
+            let result = opened.and_then(|bytes| then(bytes).map_err(|Unreadable| "unreadable"));
+            // `Zeroize` would go byte by byte, on every request. The buffer is kept, so the write cannot be left out.
+            plain.fill(0);
+            result.map_err(|label| self.metrics.cookie_rejected(label)).ok()
         })
     }
 
