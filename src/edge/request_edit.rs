@@ -7,9 +7,11 @@
 
 use std::net::IpAddr;
 
+use bytes::{BufMut as _, Bytes, BytesMut};
 use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, VIA};
 use http::{HeaderValue, Version};
 use pingora::http::RequestHeader;
+use pingora::{ErrorType, OrErr as _};
 
 use crate::gate::head::RequestId;
 use crate::gate::settings::Auth;
@@ -42,11 +44,13 @@ pub(super) fn apply(
     match &plan.cookies {
         CookieEdit::Keep => {}
         CookieEdit::Remove => drop(request.remove_header(&COOKIE)),
-        CookieEdit::Replace(line) => request.insert_header(COOKIE, line.clone())?,
+        CookieEdit::Replace(line) => request.insert_header("Cookie", line.clone())?,
     }
     join_cookies(request)?;
     match (&plan.authorization, plan.route.auth) {
-        (Some(bearer), Auth::Session | Auth::None) => request.insert_header(AUTHORIZATION, bearer.clone())?,
+        (Some(bearer), Auth::Session | Auth::None) => {
+            request.insert_header("Authorization", bearer.clone())?;
+        }
         (None, Auth::Session) => drop(request.remove_header(&AUTHORIZATION)),
         (None, Auth::None) => {}
     }
@@ -80,7 +84,7 @@ fn drop_controlled(request: &mut RequestHeader) {
 
 /// Whether a field is never taken from a client. `name` is lower case.
 fn is_controlled(name: &str) -> bool {
-    name.contains(['_', '.'])
+    memchr::memchr2(b'_', b'.', name.as_bytes()).is_some()
         || match name.strip_prefix("x-") {
             // gRPC-Web sends what browsers forbid it to put in `User-Agent`; it names no user.
             Some("user-agent") => false,
@@ -126,7 +130,7 @@ fn join_cookies(request: &mut RequestHeader) -> pingora::Result<()> {
     }
     let all: Vec<_> = request.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
     let joined = all.join(b"; ".as_slice());
-    request.insert_header(COOKIE, joined)
+    request.insert_header("Cookie", joined)
 }
 
 fn forwarded(request: &mut RequestHeader, origin: &Origin<'_>) -> pingora::Result<()> {
@@ -137,21 +141,65 @@ fn forwarded(request: &mut RequestHeader, origin: &Origin<'_>) -> pingora::Resul
     if let Some(host) = host {
         request.insert_header("X-Forwarded-Host", host)?;
     }
-    if let Some(peer) = origin.peer {
-        request.insert_header("X-Forwarded-For", peer.to_canonical().to_string())?;
+    let texts = Texts::of(origin);
+    if let Some(peer) = texts.peer {
+        request.insert_header("X-Forwarded-For", value(peer)?)?;
     }
     request.insert_header("X-Forwarded-Proto", origin.scheme)?;
-    request.insert_header("X-Request-Id", origin.id.to_string())?;
-    // RFC 9110 §7.6.3
-    let version = if origin.version == Version::HTTP_2 {
-        "2"
-    } else if origin.version == Version::HTTP_10 {
-        "1.0"
-    } else {
-        "1.1"
-    };
-    request.append_header(VIA, format!("{version} {}", origin.pseudonym))?;
+    request.insert_header("X-Request-Id", value(texts.id)?)?;
+    request.append_header("Via", value(texts.via)?)?;
     Ok(())
+}
+
+fn value(text: Bytes) -> pingora::Result<HeaderValue> {
+    HeaderValue::from_maybe_shared(text).or_err(ErrorType::InvalidHTTPHeader, "not a field value")
+}
+
+/// What is written anew for every request: in one piece of memory, without the machinery of `fmt`.
+struct Texts {
+    peer: Option<Bytes>,
+    id: Bytes,
+    via: Bytes,
+}
+
+impl Texts {
+    fn of(origin: &Origin<'_>) -> Self {
+        let mut text = BytesMut::with_capacity(96);
+        let peer = origin.peer.map(|peer| {
+            match peer.to_canonical() {
+                IpAddr::V4(address) => put_octets(&mut text, address.octets()),
+                IpAddr::V6(address) => text.put_slice(address.to_string().as_bytes()),
+            }
+            text.split().freeze()
+        });
+        text.put_slice(&origin.id.to_hex());
+        let id = text.split().freeze();
+        // RFC 9110 §7.6.3
+        text.put_slice(if origin.version == Version::HTTP_2 {
+            b"2 "
+        } else if origin.version == Version::HTTP_10 {
+            b"1.0 "
+        } else {
+            b"1.1 "
+        });
+        text.put_slice(origin.pseudonym.as_bytes());
+        Self { peer, id, via: text.freeze() }
+    }
+}
+
+fn put_octets(text: &mut BytesMut, octets: [u8; 4]) {
+    for (at, octet) in octets.into_iter().enumerate() {
+        if at > 0 {
+            text.put_u8(b'.');
+        }
+        if octet >= 100 {
+            text.put_u8(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            text.put_u8(b'0' + octet / 10 % 10);
+        }
+        text.put_u8(b'0' + octet % 10);
+    }
 }
 
 #[cfg(test)]
@@ -293,5 +341,30 @@ mod tests {
         let request = edited(&[("Via", "1.1 front")], &plan(Auth::None));
         assert_eq!(all(&request, "via"), ["1.1 front", "1.1 bearward-1"]);
         assert!(is_loop(&request, "bearward-1") && !is_loop(&request, "bearward-2"));
+    }
+
+    #[test]
+    fn texts_are_what_fmt_would_write() {
+        let peers = ["0.0.0.0", "9.10.99.100", "255.255.255.255", "2001:db8::1", "1:2:3:4:5:6:7:8"];
+        for (peer, (version, name)) in peers.into_iter().zip(
+            [(Version::HTTP_10, "1.0"), (Version::HTTP_11, "1.1"), (Version::HTTP_2, "2")]
+                .into_iter()
+                .cycle(),
+        ) {
+            let peer: IpAddr = peer.parse().unwrap();
+            let origin = Origin {
+                peer: Some(peer),
+                scheme: "https",
+                version,
+                pseudonym: "bearward-1",
+                id: RequestId(1),
+            };
+            let texts = Texts::of(&origin);
+            assert_eq!(texts.peer.unwrap(), peer.to_string());
+            assert_eq!(
+                (texts.id, texts.via),
+                ("0000000000000001".into(), format!("{name} bearward-1").into())
+            );
+        }
     }
 }

@@ -21,8 +21,33 @@ pub struct RequestHead<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestId(pub u64);
 
+impl RequestId {
+    /// As it is written everywhere: 16 hexadecimal digits.
+    pub fn to_hex(self) -> [u8; 16] {
+        let mut digits = [0; 16];
+        for (at, digit) in digits.iter_mut().rev().enumerate() {
+            // The cast keeps the four bits that are left.
+            let value = (self.0 >> (4 * at) & 0xf) as u8;
+            *digit = if value < 10 { b'0' + value } else { b'a' + value - 10 };
+        }
+        digits
+    }
+}
+
 impl std::fmt::Display for RequestId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:016x}", self.0)
+        self.to_hex().iter().try_for_each(|&digit| std::fmt::Write::write_char(f, char::from(digit)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_id_has_16_digits() {
+        for id in [0, 255, u64::MAX, 0x0123_4567_89ab_cdef] {
+            assert_eq!(RequestId(id).to_string(), format!("{id:016x}"));
+        }
     }
 }
