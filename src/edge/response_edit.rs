@@ -75,7 +75,10 @@ fn drop_hop_by_hop(response: &mut ResponseHeader) {
         .get_all(CONNECTION)
         .iter()
         .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
-        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+        .map(<[u8]>::trim_ascii)
+        // What nearly every response says names no other field.
+        .filter(|token| *token != b"keep-alive" && *token != b"close")
+        .filter_map(|token| HeaderName::from_bytes(token).ok())
         // Framing is pingora's, and it reads these fields after us.
         .filter(|name| name != http::header::TRANSFER_ENCODING && name != http::header::CONTENT_LENGTH)
         .collect();
@@ -83,13 +86,17 @@ fn drop_hop_by_hop(response: &mut ResponseHeader) {
         response.remove_header(name);
     }
     response.remove_header(&CONNECTION);
-    response.remove_header("keep-alive");
-    response.remove_header("proxy-connection");
+    response.remove_header(&KEEP_ALIVE);
+    response.remove_header(&PROXY_CONNECTION);
     // RFC 9110 §15.5.22: only 426 says something with it.
     if response.status != StatusCode::UPGRADE_REQUIRED {
         response.remove_header(&UPGRADE);
     }
 }
+
+// Statics: a name that is given as text is parsed each time.
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 #[cfg(test)]
 mod tests {

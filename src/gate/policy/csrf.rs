@@ -5,7 +5,7 @@
 //! `SameSite` alone does not stop a sibling subdomain; this does (std:99–103). A wrong yes lets another site act as
 //! the user; a wrong no refuses a request that the user's own page sent.
 
-use http::header::{ORIGIN, REFERER};
+use http::header::{HeaderName, ORIGIN, REFERER, UPGRADE};
 use http::{HeaderMap, Method};
 use url::Url;
 
@@ -29,12 +29,17 @@ impl Origins {
     }
 }
 
+// Statics: a name that is given as text is parsed each time.
+static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+static SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
 /// Judges a request that carries or may carry our cookie.
 ///
 /// # Errors
 /// [`Denial::CrossSite`] or [`Denial::OriginNotAllowed`].
 pub fn judge(method: &Method, headers: &HeaderMap, origins: &Origins) -> Result<(), Denial> {
-    let origin = text(headers, ORIGIN.as_str());
+    let origin = text(headers, &ORIGIN);
     if is_websocket(headers) {
         // std:165: the handshake is a GET, which browsers send with cookies from any site.
         return if origin.is_some_and(|origin| origins.allow(origin)) {
@@ -48,7 +53,7 @@ pub fn judge(method: &Method, headers: &HeaderMap, origins: &Origins) -> Result<
     }
     // From here on an origin that is named is a foreign one.
     let safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
-    let fine = match text(headers, "sec-fetch-site") {
+    let fine = match text(headers, &SEC_FETCH_SITE) {
         Some("same-origin") => origin.is_none(),
         // Typed into the address bar, or a bookmark: no page caused it.
         Some("none") => origin.is_none(),
@@ -62,22 +67,22 @@ pub fn judge(method: &Method, headers: &HeaderMap, origins: &Origins) -> Result<
 
 /// Whether the request asks for a WebSocket (RFC 6455 §4.1).
 pub fn is_websocket(headers: &HeaderMap) -> bool {
-    text(headers, "upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
+    text(headers, &UPGRADE).is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
 }
 
 /// std:102: a link from another site may be followed; being loaded as image, script or frame may not.
 fn is_top_level_navigation(headers: &HeaderMap) -> bool {
-    text(headers, "sec-fetch-mode") == Some("navigate")
-        && text(headers, "sec-fetch-dest").is_none_or(|dest| dest == "document")
+    text(headers, &SEC_FETCH_MODE) == Some("navigate")
+        && text(headers, &SEC_FETCH_DEST).is_none_or(|dest| dest == "document")
 }
 
 fn referer_origin(headers: &HeaderMap) -> Option<String> {
-    let referer = Url::parse(text(headers, REFERER.as_str())?).ok()?;
+    let referer = Url::parse(text(headers, &REFERER)?).ok()?;
     Some(referer.origin().ascii_serialization())
 }
 
 /// The one value of a header field; a repeated field counts as unreadable text that matches nothing.
-fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
     if values.next().is_some() {
