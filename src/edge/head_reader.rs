@@ -55,15 +55,11 @@ impl HeadReader {
         self.deadline.set(worker.limits.idle_timeout);
         loop {
             // Cancel safety: `read` has put what it took into `head` when it returns, and nothing before.
-            tokio::select! {
+            let first = tokio::select! {
                 biased;
                 read = poll_fn(|cx| poll_read(io, &mut head, cx)) => match read {
                     Ok(0) | Err(_) => return Next::Gone,
-                    Ok(amount) => {
-                        if amount == head.len() {
-                            self.deadline.set(worker.limits.head_timeout);
-                        }
-                    }
+                    Ok(amount) => amount == head.len(),
                 },
                 () = poll_fn(|cx| self.deadline.poll(cx)) => {
                     return if head.is_empty() { Next::Gone } else { Next::Fault(Fault::Slow) };
@@ -75,8 +71,12 @@ impl HeadReader {
                     }
                     continue;
                 }
-            }
+            };
             match scan.advance(&head, &worker.limits) {
+                // Most heads come in one piece and need no deadline.
+                Ok(Progress::Partial) if first => {
+                    self.deadline.set(worker.limits.head_timeout);
+                }
                 Ok(Progress::Partial) => {}
                 Ok(Progress::Preface) => return Next::Preface(head),
                 Ok(Progress::Complete(found)) => {
