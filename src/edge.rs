@@ -33,7 +33,6 @@ mod worker;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use self::doors::Doors;
 use self::live::{Live, Slot};
@@ -141,11 +140,7 @@ impl Edge {
         self.doors.close();
         let emptied = tokio::time::timeout(drain.limit, self.doors.emptied()).await;
         let cut = if emptied.is_ok() { 0 } else { self.doors.open() };
-        self.doors.cut();
-        if cut > 0 {
-            // What was cut has its tasks' destructors to run; a second is far more than they need.
-            drop(tokio::time::timeout(Duration::from_secs(1), self.doors.emptied()).await);
-        }
+        // A worker's runtime goes with its thread, and with it every connection that is left.
         self.doors.leave();
         let threads = std::mem::take(&mut self.threads);
         let joined = tokio::task::spawn_blocking(move || threads.into_iter().for_each(join));
@@ -157,7 +152,6 @@ impl Edge {
 impl Drop for Edge {
     fn drop(&mut self) {
         self.doors.close();
-        self.doors.cut();
         self.doors.leave();
     }
 }

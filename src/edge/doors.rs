@@ -1,7 +1,7 @@
 //! Who may come in, who is inside, and when everyone must leave.
 //!
 //! ```text
-//! open ─close─▶ lingering (nobody new; idle connections may send one more request) ─cut─▶ cut ─leave─▶ over
+//! open ─close─▶ lingering (nobody new; idle connections may send one more request) ─leave─▶ over
 //! ```
 //!
 //! Closing idle connections at once loses the request that a busy client sends in that moment; hence the linger.
@@ -17,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub(super) struct Doors {
     closing: CancellationToken,
-    cutting: CancellationToken,
     leaving: CancellationToken,
     open: AtomicUsize,
     limit: usize,
@@ -30,9 +29,7 @@ pub(super) struct Doors {
 pub(super) struct Signals {
     /// Nobody new comes in.
     pub(super) closing: CancellationToken,
-    /// Whoever is still inside is cut off.
-    pub(super) cutting: CancellationToken,
-    /// The thread ends.
+    /// The thread ends, and whoever is still inside is cut off.
     pub(super) leaving: CancellationToken,
 }
 
@@ -44,7 +41,6 @@ impl Doors {
     pub(super) fn new(limit: usize, gauge: Gauge) -> Self {
         Self {
             closing: CancellationToken::new(),
-            cutting: CancellationToken::new(),
             leaving: CancellationToken::new(),
             open: AtomicUsize::new(0),
             limit,
@@ -54,11 +50,7 @@ impl Doors {
     }
 
     pub(super) fn signals(&self) -> Signals {
-        Signals {
-            closing: self.closing.child_token(),
-            cutting: self.cutting.child_token(),
-            leaving: self.leaving.child_token(),
-        }
+        Signals { closing: self.closing.child_token(), leaving: self.leaving.child_token() }
     }
 
     /// A seat, where one is free.
@@ -76,10 +68,6 @@ impl Doors {
 
     pub(super) fn close(&self) {
         self.closing.cancel();
-    }
-
-    pub(super) fn cut(&self) {
-        self.cutting.cancel();
     }
 
     pub(super) fn leave(&self) {

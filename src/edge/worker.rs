@@ -155,15 +155,10 @@ fn refuse(tcp: TcpStream) -> io::Result<()> {
     tcp.into_std()?.write_all(&respond::raw(Fault::Full))
 }
 
-/// Serves a connection until it ends or is cut. Its future is what an idle connection costs: phases are boxed.
+/// Serves a connection until it ends, or is cut with the worker's runtime. Its future is what an idle connection
+/// costs: phases are boxed.
 pub(super) async fn serve(worker: Arc<Worker>, conn: Conn, acceptor: Option<Arc<Acceptor>>, seat: Seat) {
-    let cutting = worker.signals.cutting.clone();
-    // Cancel safety: being cut is the end of the connection; nothing is lost that was promised.
-    tokio::select! {
-        biased;
-        () = cutting.cancelled() => {}
-        () = speak(&worker, conn, acceptor) => {}
-    }
+    speak(&worker, conn, acceptor).await;
     drop(seat);
 }
 
