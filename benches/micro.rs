@@ -279,7 +279,6 @@ fn provider() -> ProviderSettings {
         ca_file: None,
         timeout: Duration::from_secs(10),
         default_token_life: Duration::from_secs(300),
-        reuse_interval: Duration::ZERO,
         post_logout_redirect_uri: None,
         redirect_uri: "https://app.example/oauth2/callback".parse().unwrap(),
     }
