@@ -403,7 +403,8 @@ impl Live {
             Refresh::Unknown { .. } => (0, Repeat::AfterUnknown),
             Refresh::Failed { pause, failures, repeat, whose } => {
                 let scouts = *whose == Whose::Provider && ask != Ask::NoRefresh;
-                if !pause.is_over(now) && !(scouts && lets_through(pause.from)) {
+                let may_try = pause.is_over(now) || (scouts && lets_through(pause.from));
+                if !may_try {
                     return Err(Some(Refused::Unavailable(pause.left(now))));
                 }
                 (*failures, *repeat)
