@@ -35,8 +35,8 @@ type Shard = HashMap<SessionId, Entry>;
 #[derive(Debug)]
 struct Entry {
     record: Record,
-    /// The newest generation's `Set-Cookie` values while it is under way to the browser, so that every response
-    /// carries the same bytes.
+    /// A generation's `Set-Cookie` values while it is under way to the browser, so that every response that brings
+    /// it carries the same bytes, and chunks of two responses fit together.
     sealed: Option<(Generation, Arc<[HeaderValue]>)>,
     /// Tells waiting requests that something was settled; there only while a refresh is in flight.
     settled: Option<watch::Sender<()>>,
@@ -148,7 +148,6 @@ impl Registry {
             return Aftermath::default();
         };
         let aftermath = entry.record.settle(from.generation, outcome, now, &self.policy);
-        entry.sealed = None;
         // Dropping the sender wakes every receiver.
         entry.settled = None;
         aftermath

@@ -226,6 +226,21 @@ async fn sessions_end_by_idleness_and_by_lifetime() {
 }
 
 #[tokio::test]
+async fn shutdown_waits_for_a_refresh_that_no_request_waits_for() {
+    // Rule 10
+    let world = World::start().await;
+    let browser = world.signed_in("alice").await;
+    let delay = Duration::from_millis(1500);
+    world.idp.set_token_delay(delay..=delay);
+    world.pass(Duration::from_secs(280));
+    let begun = std::time::Instant::now();
+    assert_eq!(browser.get("/api/a").await.status, 200, "served beside the refresh");
+    world.provider_saw(|counts| counts.token_refresh == 1).await;
+    world.stop().await;
+    assert!(begun.elapsed() >= delay, "stopped while the provider was still answering");
+}
+
+#[tokio::test]
 async fn shutdown_finishes_a_refresh_in_flight() {
     // Rule 10
     let world = World::start().await;

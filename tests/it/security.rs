@@ -47,6 +47,21 @@ async fn a_callback_works_in_the_browser_that_began_it_and_nowhere_else() {
 }
 
 #[tokio::test]
+async fn a_callback_of_another_browser_begins_a_login_of_one_s_own_at_most() {
+    // T4 again: the victim has a login under way itself, so it has a binding, but not that one.
+    let world = World::start().await;
+    let attacker = world.browser();
+    let callback = callback_of(&world, &attacker).await;
+    let victim = world.browser();
+    callback_of(&world, &victim).await;
+    let reply = victim.navigate_once(&callback).await;
+    assert_eq!(reply.status, 302);
+    assert!(reply.location().starts_with(&world.idp.issuer()), "to the provider, not into a session");
+    assert!(victim.cookie("bearward").is_none());
+    assert_eq!(world.idp.seen().counts().token_code, 0, "nothing of that response was used");
+}
+
+#[tokio::test]
 async fn a_callback_is_redeemed_once() {
     // std:28; with a session in hand the back button leads on instead of failing.
     let world = World::start().await;
