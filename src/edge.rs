@@ -33,6 +33,9 @@ mod worker;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+use pingora::time::fast_timeout::set_fast_timeout_to_tokio_threshold;
 
 use self::doors::Doors;
 use self::live::{Live, Slot};
@@ -93,6 +96,9 @@ impl Edge {
     /// # Errors
     /// Where an address is taken, a certificate not usable or a thread not to be had.
     pub fn start(settings: &Settings, live: &Arc<Live>) -> Result<Self, EdgeError> {
+        // pingora's own timers are kept until they would have fired, whatever became of what they guard, behind a lock
+        // that its clock thread takes 100 times a second. A worker's runtime forgets what was cancelled.
+        set_fast_timeout_to_tokio_threshold(Some(Duration::ZERO));
         let workers = settings.workers.max(1);
         let mut listeners = Vec::new();
         for listener in &settings.listeners {
