@@ -9,7 +9,8 @@ use std::net::IpAddr;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, VIA};
-use http::{HeaderValue, Version};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Version};
 use pingora::http::RequestHeader;
 use pingora::{ErrorType, OrErr as _};
 
@@ -33,6 +34,9 @@ pub(super) struct Origin<'a> {
 
 /// Applies the plan.
 ///
+/// Field names go on in lower case: pingora would keep the case of each in a second map, and a field of ours would
+/// cost twice. RFC 9110 §5.1
+///
 /// # Errors
 /// Where a field cannot be written: a claim or host that no field can hold.
 pub(super) fn apply(
@@ -40,30 +44,56 @@ pub(super) fn apply(
     plan: &ForwardPlan,
     origin: &Origin<'_>,
 ) -> pingora::Result<()> {
-    drop_controlled(request);
+    let ends = request.send_end_stream();
+    let nothing = RequestHeader::from(http::Request::new(()).into_parts().0);
+    // The target stays what it was: one in origin form is read from the URI.
+    let mut parts = Parts::from(std::mem::replace(request, nothing));
+    let host = host(&parts);
+    let edited = edit(&mut parts.headers, plan, origin, host);
+    *request = RequestHeader::from(parts);
+    if let Some(ends) = ends {
+        request.set_send_end_stream(ends);
+    }
+    edited
+}
+
+fn edit(
+    headers: &mut HeaderMap,
+    plan: &ForwardPlan,
+    origin: &Origin<'_>,
+    host: Option<HeaderValue>,
+) -> pingora::Result<()> {
+    headers.reserve(ADDED + plan.set.len());
+    drop_controlled(headers);
     match &plan.cookies {
         CookieEdit::Keep => {}
-        CookieEdit::Remove => drop(request.remove_header(&COOKIE)),
-        CookieEdit::Replace(line) => request.insert_header("Cookie", line.clone())?,
+        CookieEdit::Remove => drop(headers.remove(COOKIE)),
+        CookieEdit::Replace(line) => drop(headers.insert(COOKIE, line.clone())),
     }
-    join_cookies(request)?;
+    join_cookies(headers)?;
     match (&plan.authorization, plan.route.auth) {
-        (Some(bearer), Auth::Session | Auth::None) => {
-            request.insert_header("Authorization", bearer.clone())?;
-        }
-        (None, Auth::Session) => drop(request.remove_header(&AUTHORIZATION)),
+        (Some(bearer), Auth::Session | Auth::None) => drop(headers.insert(AUTHORIZATION, bearer.clone())),
+        (None, Auth::Session) => drop(headers.remove(AUTHORIZATION)),
         (None, Auth::None) => {}
     }
-    forwarded(request, origin)?;
+    forwarded(headers, origin, host)?;
     // Last, so that a route may also set what is set above.
     for (name, value) in &plan.set {
         match value {
-            Some(value) => request.insert_header(name.clone(), value.clone())?,
-            None => drop(request.remove_header(name)),
+            Some(value) => drop(headers.insert(name, value.clone())),
+            None => drop(headers.remove(name)),
         }
     }
     Ok(())
 }
+
+// Authorization, X-Forwarded-Host, -For, -Proto, X-Request-Id, Via.
+const ADDED: usize = 6;
+
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Whether the request has been through this process before. std:112
 pub(super) fn is_loop(request: &RequestHeader, pseudonym: &str) -> bool {
@@ -74,11 +104,11 @@ pub(super) fn is_loop(request: &RequestHeader, pseudonym: &str) -> bool {
         .any(|line| memchr::memmem::find(line.as_bytes(), pseudonym.as_bytes()).is_some())
 }
 
-fn drop_controlled(request: &mut RequestHeader) {
+fn drop_controlled(headers: &mut HeaderMap) {
     let controlled: Vec<HeaderName> =
-        request.headers.keys().filter(|name| is_controlled(name.as_str())).cloned().collect();
+        headers.keys().filter(|name| is_controlled(name.as_str())).cloned().collect();
     for name in &controlled {
-        request.remove_header(name);
+        headers.remove(name);
     }
 }
 
@@ -123,31 +153,36 @@ const PLAIN: [&str; 5] =
     ["forwarded", "true-client-ip", "cf-connecting-ip", "fastly-client-ip", "front-end-https"];
 
 /// RFC 9113 §8.2.3: cookie fields that HTTP/2 split become one line, or an HTTP/1.1 server reads only the first.
-fn join_cookies(request: &mut RequestHeader) -> pingora::Result<()> {
-    let mut lines = request.headers.get_all(COOKIE).iter();
+fn join_cookies(headers: &mut HeaderMap) -> pingora::Result<()> {
+    let mut lines = headers.get_all(COOKIE).iter();
     if lines.next().is_none() || lines.next().is_none() {
         return Ok(());
     }
-    let all: Vec<_> = request.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let all: Vec<_> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
     let joined = all.join(b"; ".as_slice());
-    request.insert_header("Cookie", joined)
+    headers.insert(COOKIE, value(joined.into())?);
+    Ok(())
 }
 
-fn forwarded(request: &mut RequestHeader, origin: &Origin<'_>) -> pingora::Result<()> {
-    let host = match request.uri.authority() {
+/// What the browser asked for, as it wrote it.
+fn host(request: &Parts) -> Option<HeaderValue> {
+    match request.uri.authority() {
         Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
         None => request.headers.get(HOST).cloned(),
-    };
+    }
+}
+
+fn forwarded(headers: &mut HeaderMap, origin: &Origin<'_>, host: Option<HeaderValue>) -> pingora::Result<()> {
     if let Some(host) = host {
-        request.insert_header("X-Forwarded-Host", host)?;
+        headers.insert(&X_FORWARDED_HOST, host);
     }
     let texts = Texts::of(origin);
     if let Some(peer) = texts.peer {
-        request.insert_header("X-Forwarded-For", value(peer)?)?;
+        headers.insert(&X_FORWARDED_FOR, value(peer)?);
     }
-    request.insert_header("X-Forwarded-Proto", origin.scheme)?;
-    request.insert_header("X-Request-Id", value(texts.id)?)?;
-    request.append_header("Via", value(texts.via)?)?;
+    headers.insert(&X_FORWARDED_PROTO, HeaderValue::from_static(origin.scheme));
+    headers.insert(&X_REQUEST_ID, value(texts.id)?);
+    headers.append(VIA, value(texts.via)?);
     Ok(())
 }
 
