@@ -190,10 +190,12 @@ impl RingKey {
         let (selector, rest) = nonce.split_at(12);
         let mut derived = [0; 32];
         for (block, counter) in derived.chunks_exact_mut(16).zip([1, 2]) {
-            let label = [0, counter, b'X', 0];
-            for ((out, input), mask) in block.iter_mut().zip(label.iter().chain(selector)).zip(self.k1) {
-                *out = input ^ mask;
+            let mut input = [0, counter, b'X', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            if let Some((_, free)) = input.split_first_chunk_mut::<4>() {
+                free.copy_from_slice(selector);
             }
+            let masked = u128::from_ne_bytes(input) ^ u128::from_ne_bytes(self.k1);
+            block.copy_from_slice(&masked.to_ne_bytes());
         }
         self.block.encrypt(&mut derived).map_err(|_| KeyRefused)?;
         let key = UnboundKey::new(&AES_256_GCM, &derived).map_err(|_| KeyRefused)?;
