@@ -228,8 +228,9 @@ class Bench:
                 rates[name].append(rate)
             print(f"round {number + 1}: " + " ".join(f"{n} {costs[n][-1]:.1f}" for n in names), file=sys.stderr)
         latency = {name: [] for name in ("bare", "nginx", "none", "session")}
-        for _ in range(self.args.rounds):
-            for name in latency:
+        for number in range(2 * self.args.rounds):
+            names = list(latency)
+            for name in names[number % 4 :] + names[: number % 4]:
                 _, port, path = targets[name]
                 latency[name].append(self.wrk(port, path, 1, 1)[1])
         for process in (bearward, logging, nginx, nginx_log, bare):
