@@ -12,6 +12,7 @@ import os
 import re
 import resource
 import secrets
+import shutil
 import signal
 import socket
 import statistics
@@ -438,6 +439,7 @@ def main():
         bench.run()
     finally:
         bench.end_all()
+        shutil.rmtree(bench.dir, ignore_errors=True)
 
 
 if __name__ == "__main__":
