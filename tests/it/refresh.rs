@@ -4,8 +4,17 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::support::browser::{Kind, Reply};
+use crate::support::browser::{Browser, Kind, Reply};
 use crate::support::world::World;
+
+/// Three token lives, each new cookie shown to have arrived: what was copied before is superseded for long.
+async fn rotate_three_times(world: &World, browser: &Browser) {
+    for _ in 0..3 {
+        world.expire_access_tokens();
+        browser.get("/api/a").await;
+        browser.get("/api/a").await;
+    }
+}
 
 fn all_ok(replies: &[Reply]) -> bool {
     replies.iter().all(|reply| reply.status == StatusCode::OK)
@@ -115,11 +124,7 @@ async fn a_cookie_from_long_ago_ends_the_session_for_every_holder() {
     let world = World::start().await;
     let browser = world.signed_in("alice").await;
     let thief = browser.copy();
-    for _ in 0..3 {
-        world.expire_access_tokens();
-        browser.get("/api/a").await;
-        browser.get("/api/a").await;
-    }
+    rotate_three_times(&world, &browser).await;
     let reply = thief.get("/api/a").await;
     assert_eq!((reply.status.as_u16(), reply.json()["code"].as_str()), (401, Some("session_ended")));
     assert_eq!(browser.get("/api/a").await.status, 401);
@@ -137,11 +142,7 @@ async fn a_rollback_may_be_refused_without_ending_the_session() {
     let world = World::plan().yaml("session: { keys: [{ env: KEY }], rollback: reject }").start().await;
     let browser = world.signed_in("alice").await;
     let thief = browser.copy();
-    for _ in 0..3 {
-        world.expire_access_tokens();
-        browser.get("/api/a").await;
-        browser.get("/api/a").await;
-    }
+    rotate_three_times(&world, &browser).await;
     let reply = thief.get("/api/a").await;
     assert_eq!((reply.status.as_u16(), reply.json()["code"].as_str()), (401, Some("rolled_back")));
     assert!(reply.cookies("bearward").is_empty(), "no deletion: it could wipe the newer cookie");
