@@ -10,6 +10,8 @@ pub mod base;
 
 pub mod telemetry;
 
+pub mod store;
+
 pub mod jwt;
 
 pub mod oidc;
