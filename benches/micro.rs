@@ -23,7 +23,7 @@ use bearward::session::codec;
 use bearward::session::cookie::jar::{Jar, Names};
 use bearward::session::cookie::seal::{Purpose, Sealer};
 use bearward::session::model::{Identity, Session, SessionId, Tokens, bearer};
-use bearward::session::sessions::Sessions;
+use bearward::session::sessions::{Sessions, Surroundings};
 use bearward::session::settings::{
     AfterUnknown, Cookie, KeepIdToken, Key, Rollback, SameSite, Secure, Settings,
 };
@@ -143,7 +143,12 @@ impl World {
         let http = http_client::NetworkClient::new(&tls::trusting_nobody());
         let provider = Arc::new(Provider::new(provider(), Arc::new(http), Arc::clone(&clock)));
         let tasks = Tasks::new(runtime.handle().clone());
-        let sessions = Sessions::new(settings(), provider, clock, tasks, Metrics::new()).unwrap();
+        let sessions = Sessions::new(
+            settings(),
+            provider,
+            Surroundings { clock, tasks, metrics: Metrics::new(), fleet: None },
+        )
+        .unwrap();
         let origins = Origins::new(&"https://app.example".parse().unwrap(), &[]);
         Self { gate: Gate::new(table(), origins, sessions), _runtime: runtime }
     }

@@ -20,6 +20,7 @@ use crate::base::secret::{random, sha256};
 use crate::base::time::Timestamp;
 
 pub mod memory;
+pub mod settings;
 
 /// What a store's operation is until it is done.
 ///

@@ -30,7 +30,7 @@ use crate::gate::policy::csrf::Origins;
 use crate::gate::route::table::{Table, TableError};
 use crate::oidc::Provider;
 use crate::session::cookie::seal::KeyRefused;
-use crate::session::sessions::Sessions;
+use crate::session::sessions::{Sessions, Surroundings};
 use crate::telemetry::metrics::Metrics;
 
 /// Why the gateway does not start.
@@ -93,9 +93,12 @@ impl App {
         let sessions = Sessions::new(
             session,
             Arc::clone(&provider),
-            Arc::clone(&clock),
-            tasks.clone(),
-            metrics.clone(),
+            Surroundings {
+                clock: Arc::clone(&clock),
+                tasks: tasks.clone(),
+                metrics: metrics.clone(),
+                fleet: None,
+            },
         )?;
         let origins = Origins::new(&gate.public_url, &gate.trusted_origins);
         let public_url = gate.public_url.clone();

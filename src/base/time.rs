@@ -4,6 +4,7 @@
 //! runtime's business and never pass through here.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -83,6 +84,57 @@ impl Clock for SystemClock {
     }
 }
 
+/// A clock that all replicas go by: this machine's, put right by what they share.
+///
+/// Times in cookies and leases are written by one replica and judged by another. Clocks that differ by a minute would
+/// have one forward what the other knows to be expired.
+#[derive(Debug)]
+pub struct SharedClock {
+    own: Arc<dyn Clock>,
+    /// Milliseconds by which the shared time is ahead of our own.
+    ahead: AtomicI64,
+}
+
+impl SharedClock {
+    /// Goes by `own` until it is told better.
+    pub const fn new(own: Arc<dyn Clock>) -> Self {
+        Self { own, ahead: AtomicI64::new(0) }
+    }
+
+    /// What this machine's own clock says.
+    pub fn own_now(&self) -> Timestamp {
+        self.own.now()
+    }
+
+    /// The shared clock said `shared` at some moment between `asked` and `answered` of our own. Says by how much
+    /// ours was put right, where that is worth mentioning.
+    pub fn observe(&self, shared: Timestamp, asked: Timestamp, answered: Timestamp) -> Option<Duration> {
+        let way = answered.since(asked);
+        if way > PRECISE {
+            return None;
+        }
+        let ahead = shared.0.saturating_sub(asked.plus(way / 2).0);
+        let before = self.ahead.load(Ordering::Relaxed);
+        let moved = Duration::from_millis(ahead.abs_diff(before));
+        // What is as small as the way is not known any better.
+        if moved > way + JITTER {
+            self.ahead.store(ahead, Ordering::Relaxed);
+        }
+        (moved > NOTABLE).then_some(moved)
+    }
+}
+
+impl Clock for SharedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.own.now().0.saturating_add(self.ahead.load(Ordering::Relaxed)))
+    }
+}
+
+/// An answer that took longer tells too little of the time.
+const PRECISE: Duration = Duration::from_millis(200);
+const JITTER: Duration = Duration::from_millis(5);
+const NOTABLE: Duration = Duration::from_secs(1);
+
 /// A clock that stands still until it is moved, for tests.
 #[derive(Debug)]
 pub struct ManualClock(AtomicI64);
@@ -118,5 +170,21 @@ mod tests {
         assert_eq!(early.since(late), Duration::ZERO);
         assert_eq!(Timestamp::MAX.plus(Duration::from_secs(1)), Timestamp::MAX);
         assert_eq!(Timestamp::from_secs(i64::MAX), Timestamp::MAX);
+    }
+
+    #[test]
+    fn a_shared_clock_follows_what_is_shared_and_ignores_what_is_imprecise() {
+        let own = Arc::new(ManualClock::new(Timestamp::from_secs(1000)));
+        let clock = SharedClock::new(Arc::<ManualClock>::clone(&own));
+        let (asked, answered) = (own.now(), own.now().plus(Duration::from_millis(10)));
+        let shared = Timestamp::from_millis(1_060_005);
+        assert_eq!(clock.observe(shared, asked, answered), Some(Duration::from_secs(60)));
+        assert_eq!(clock.now(), Timestamp::from_secs(1060));
+        assert_eq!(clock.observe(shared.plus(Duration::from_millis(8)), asked, answered), None);
+        assert_eq!(clock.now(), Timestamp::from_secs(1060), "within what the way leaves open");
+        assert_eq!(clock.observe(Timestamp::from_secs(0), asked, asked.plus(Duration::from_secs(1))), None);
+        own.advance(Duration::from_secs(1));
+        assert_eq!(clock.now(), Timestamp::from_secs(1061));
+        assert_eq!(clock.own_now(), Timestamp::from_secs(1001));
     }
 }

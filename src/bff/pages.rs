@@ -232,7 +232,11 @@ fn add_denial_headers(headers: &mut HeaderMap, denial: &Denial) {
 }
 
 fn retry_after(denial: &Denial) -> Duration {
-    if let Denial::ProviderUnavailable { retry_after } = denial { *retry_after } else { SOON }
+    if let Denial::ProviderUnavailable { retry_after } | Denial::StoreUnavailable { retry_after } = denial {
+        *retry_after
+    } else {
+        SOON
+    }
 }
 
 /// Whole seconds, rounded up, so that nobody comes too early; at least one.

@@ -162,13 +162,18 @@ fn denial_of(refused: Refused) -> Denial {
         Refused::Ended(EndCause::Lifetime | EndCause::Idle) => Denial::SessionExpired,
         Refused::Ended(EndCause::Replaced) => Denial::SessionReplaced,
         Refused::Ended(
-            EndCause::Logout | EndCause::InvalidGrant | EndCause::Rollback | EndCause::IdTokenMismatch,
+            EndCause::Logout
+            | EndCause::InvalidGrant
+            | EndCause::Rollback
+            | EndCause::IdTokenMismatch
+            | EndCause::Operator,
         ) => Denial::SessionEnded,
         Refused::RolledBack => Denial::RolledBack,
         Refused::NoRefreshToken => Denial::NoRefreshToken,
         Refused::RefreshNotAllowed => Denial::RefreshNotAllowed,
         Refused::LoginRequired(code) => Denial::LoginRequired(code),
         Refused::RefreshUnknown => Denial::RefreshUnknown,
+        Refused::StoreUnavailable(retry_after) => Denial::StoreUnavailable { retry_after },
         Refused::Unavailable(retry_after) => Denial::ProviderUnavailable { retry_after },
     }
 }

@@ -46,6 +46,11 @@ pub enum Denial {
         /// When trying again makes sense.
         retry_after: Duration,
     },
+    /// What replicas share cannot be reached, and going on without it might lose the session; the cookie stays.
+    StoreUnavailable {
+        /// When trying again makes sense.
+        retry_after: Duration,
+    },
     /// A request that another site caused (std:100).
     CrossSite,
     /// A WebSocket handshake from an origin that is not allowed (std:165).
@@ -121,6 +126,9 @@ impl Denial {
             Self::RefreshNotAllowed => (StatusCode::UNAUTHORIZED, "refresh_not_allowed", Keep, Login),
             Self::ProviderUnavailable { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "provider_unavailable", Keep, Retry)
+            }
+            Self::StoreUnavailable { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", Keep, Retry)
             }
             Self::CrossSite => (StatusCode::FORBIDDEN, "cross_site", Keep, Nothing),
             Self::OriginNotAllowed => (StatusCode::FORBIDDEN, "origin_not_allowed", Keep, Nothing),

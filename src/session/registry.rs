@@ -12,9 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use http::HeaderValue;
 use tokio::sync::watch;
 
+use super::denied::{Denial, Denied};
 use super::model::{Generation, Session, SessionId};
 use super::refresh::health::ProviderHealth;
-use super::refresh::record::{Admission, Aftermath, Ask, EndCause, Outcome, Policy, Record};
+use super::refresh::record::{Admission, Aftermath, Ask, EndCause, Lesson, Outcome, Policy, Record};
 use super::ticket::Presented;
 use crate::base::time::Timestamp;
 
@@ -28,6 +29,8 @@ pub struct Registry {
     /// The most records per shard, as far as dropping loses nothing.
     room: usize,
     health: Mutex<ProviderHealth>,
+    /// Asked when a session is first seen.
+    denied: Mutex<Denied>,
 }
 
 type Shard = HashMap<SessionId, Entry>;
@@ -40,6 +43,25 @@ struct Entry {
     sealed: Option<(Generation, Arc<[HeaderValue]>)>,
     /// Tells waiting requests that something was settled; there only while a refresh is in flight.
     settled: Option<watch::Sender<()>>,
+    store: Knows,
+}
+
+/// Whether the store knows as much of a session as this replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Knows {
+    /// It does, or there is none.
+    Everything,
+    /// It was away when something was to be written.
+    Less,
+}
+
+/// Whether a session was known before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// This is the first that this replica sees of it.
+    First,
+    /// It was known.
+    Again,
 }
 
 /// What a presented cookie gets from the registry.
@@ -55,7 +77,15 @@ pub enum Answer {
         aftermath: Aftermath,
         /// Signalled when the refresh under way is settled.
         settled: Option<watch::Receiver<()>>,
+        /// Whether it was known before.
+        sight: Sight,
     },
+}
+
+impl Entry {
+    fn new(record: Record) -> Self {
+        Self { record, sealed: None, settled: None, store: Knows::Everything }
+    }
 }
 
 impl Registry {
@@ -66,7 +96,23 @@ impl Registry {
             policy,
             room: capacity.div_ceil(SHARDS).max(1),
             health: Mutex::default(),
+            denied: Mutex::default(),
         }
+    }
+
+    fn denied(&self) -> MutexGuard<'_, Denied> {
+        self.denied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known of a session whose authentic cookie is the first thing seen of it: it may have been ended before.
+    fn adopt(&self, session: Arc<Session>) -> Entry {
+        let ended = self.denied().cause_of(&session);
+        let mut record = Record::adopt(session);
+        if let Some(cause) = ended {
+            // It was counted and told where it was ended.
+            drop(record.end(cause, &self.policy));
+        }
+        Entry::new(record)
     }
 
     #[expect(clippy::indexing_slicing, reason = "the index is taken modulo the number of shards")]
@@ -84,7 +130,7 @@ impl Registry {
     pub fn insert(&self, session: Arc<Session>, now: Timestamp) {
         let mut shard = self.shard(&session.sid);
         self.make_room(&mut shard, now);
-        shard.insert(session.sid, Entry { record: Record::adopt(session), sealed: None, settled: None });
+        shard.insert(session.sid, Entry::new(Record::adopt(session)));
     }
 
     /// An authentic cookie is presented. `session` is what was in it, where an earlier call answered `Unknown`.
@@ -97,13 +143,14 @@ impl Registry {
     ) -> Answer {
         let (presented, seen_at) = cookie;
         let mut shard = self.shard(&presented.sid);
+        let mut sight = Sight::Again;
         if let Some(session) = session {
             if let Some(entry) = shard.get_mut(&presented.sid) {
                 entry.record.raise(session);
             } else {
                 self.make_room(&mut shard, now);
-                let record = Record::adopt(session);
-                shard.insert(presented.sid, Entry { record, sealed: None, settled: None });
+                shard.insert(presented.sid, self.adopt(session));
+                sight = Sight::First;
             }
         }
         let Some(entry) = shard.get_mut(&presented.sid) else {
@@ -121,7 +168,7 @@ impl Registry {
             }
             Admission::Serve(_, None) | Admission::Refuse(_) => None,
         };
-        Answer::Known { admission, aftermath, settled }
+        Answer::Known { admission, aftermath, settled, sight }
     }
 
     /// See [`Record::keep`].
@@ -141,6 +188,10 @@ impl Registry {
             | Outcome::Unknown
             | Outcome::InvalidGrant
             | Outcome::LoginRequired(_)
+            | Outcome::Elsewhere(_)
+            | Outcome::EndedElsewhere(_)
+            | Outcome::Deferred
+            | Outcome::Spent
             | Outcome::IdTokenRejected => {}
         }
         let mut shard = self.shard(&from.sid);
@@ -156,11 +207,8 @@ impl Registry {
     /// Ends a session; `session` is what its cookie said, for one that is not known here.
     pub fn end(&self, session: &Arc<Session>, cause: EndCause) -> Aftermath {
         let mut shard = self.shard(&session.sid);
-        let entry = shard.entry(session.sid).or_insert_with(|| Entry {
-            record: Record::adopt(Arc::clone(session)),
-            sealed: None,
-            settled: None,
-        });
+        let entry =
+            shard.entry(session.sid).or_insert_with(|| Entry::new(Record::adopt(Arc::clone(session))));
         let aftermath = entry.record.end(cause, &self.policy);
         entry.sealed = None;
         entry.settled = None;
@@ -196,6 +244,97 @@ impl Registry {
         }
     }
 
+    /// Another replica made a newer generation, or has seen more of them.
+    pub(crate) fn learn(&self, sid: &SessionId, lesson: Lesson) {
+        if let Some(entry) = self.shard(sid).get_mut(sid) {
+            entry.record.learn(lesson);
+        }
+    }
+
+    /// The cookies of `generation` as whoever made it sealed them: every replica sends the same bytes, so that
+    /// chunks of two responses fit together.
+    pub(crate) fn carry(&self, sid: &SessionId, generation: Generation, cookies: Arc<[HeaderValue]>) {
+        if let Some(entry) = self.shard(sid).get_mut(sid) {
+            entry.sealed = Some((generation, cookies));
+        }
+    }
+
+    /// Takes in a denial: ends what it covers, and remembers it for sessions that are not known yet. A flight under
+    /// way revokes what it gets.
+    pub(crate) fn deny(&self, denial: &Denial, now: Timestamp) {
+        self.denied().add(denial, now.plus(self.policy.lifetime));
+        match denial {
+            Denial::Session { sid, .. } => {
+                if let Some(entry) = self.shard(sid).get_mut(sid) {
+                    entry.end_elsewhere(denial.cause(), &self.policy);
+                }
+            }
+            Denial::Tagged { .. } | Denial::Subject { .. } | Denial::Everyone { .. } => {
+                for shard in &self.shards {
+                    let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+                    let covered = |entry: &&mut Entry| {
+                        entry.record.newest().is_some_and(|session| denial.covers(session))
+                    };
+                    for entry in shard.values_mut().filter(covered) {
+                        entry.end_elsewhere(denial.cause(), &self.policy);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Every denial that is remembered.
+    pub(crate) fn denials(&self) -> Vec<Denial> {
+        self.denied().all()
+    }
+
+    /// Whether `newest` is news of a session that is known here; a flight of ours finds out by itself.
+    pub(crate) fn is_behind_of(&self, sid: &SessionId, newest: Generation) -> bool {
+        self.shard(sid).get(sid).is_some_and(|entry| {
+            !entry.record.is_flying() && entry.record.newest().is_some_and(|known| known.generation < newest)
+        })
+    }
+
+    /// The store was away when something of this session was to be written.
+    pub(crate) fn fall_behind(&self, sid: &SessionId) {
+        if let Some(entry) = self.shard(sid).get_mut(sid) {
+            entry.store = Knows::Less;
+        }
+    }
+
+    /// The store lost its data.
+    pub(crate) fn all_behind(&self) {
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            // What was never refreshed is in its cookie, whole.
+            let made =
+                |entry: &&mut Entry| entry.record.newest().is_some_and(|session| session.generation > 1);
+            for entry in shard.values_mut().filter(made) {
+                entry.store = Knows::Less;
+            }
+        }
+    }
+
+    /// What the store does not know.
+    pub(crate) fn behind(&self) -> Vec<Lesson> {
+        let mut behind = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let less = shard.values().filter(|entry| entry.store == Knows::Less);
+            behind.extend(less.filter_map(|entry| entry.record.lesson()));
+        }
+        behind
+    }
+
+    /// The store knows of `generation` now.
+    pub(crate) fn caught_up(&self, sid: &SessionId, generation: Generation) {
+        if let Some(entry) = self.shard(sid).get_mut(sid)
+            && entry.record.newest().is_none_or(|newest| newest.generation <= generation)
+        {
+            entry.store = Knows::Everything;
+        }
+    }
+
     #[cfg(test)]
     pub(crate) fn newest(&self, sid: &SessionId) -> Option<Arc<Session>> {
         self.shard(sid).get(sid).and_then(|entry| entry.record.newest().cloned())
@@ -213,6 +352,7 @@ impl Registry {
 
     /// Drops what is over by itself. Called now and then.
     pub fn sweep(&self, now: Timestamp) {
+        self.denied().sweep(now);
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             shard.retain(|_, entry| !entry.record.is_over(now, &self.policy));
@@ -231,6 +371,15 @@ impl Registry {
         if let Some(sid) = evictable.min_by_key(|(_, entry)| entry.record.last_seen()).map(|(sid, _)| *sid) {
             shard.remove(&sid);
         }
+    }
+}
+
+impl Entry {
+    fn end_elsewhere(&mut self, cause: EndCause, policy: &Policy) {
+        // It was counted and told where it was ended.
+        drop(self.record.end(cause, policy));
+        self.sealed = None;
+        self.settled = None;
     }
 }
 

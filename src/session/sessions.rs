@@ -18,12 +18,12 @@ use super::cookie::attributes::{Life, set_cookie};
 use super::cookie::chunk::{self, MAX_CHUNKS, TooLong};
 use super::cookie::jar::{Jar, Names};
 use super::cookie::seal::{KeyRefused, OpenError, Purpose, Sealer};
+use super::fleet::follow::{self, Following};
+use super::fleet::{Fleet, Means};
 use super::model::{Identity, NotABearer, Session, SessionId, Tokens, bearer};
 use super::refresh::flight::{self, bounded};
-use super::refresh::record::{
-    Admission, Aftermath, Ask, Attempt, EndCause, Outcome, Policy, Refused, Repeat,
-};
-use super::registry::{Answer, Registry};
+use super::refresh::record::{Admission, Ask, Attempt, EndCause, Outcome, Policy, Refused, Repeat};
+use super::registry::{Answer, Registry, Sight};
 use super::settings::{KeepIdToken, Settings};
 use super::ticket::{Presented, Ticket};
 use crate::base::secret::Secret;
@@ -31,19 +31,12 @@ use crate::base::tasks::Tasks;
 use crate::base::time::{Clock, Timestamp};
 use crate::oidc::Provider;
 use crate::oidc::TokenAnswer;
-use crate::oidc::{RevokeError, TokenKind};
 use crate::oidc::{VerifiedIdToken, access_token_claims};
-use crate::telemetry::audit::{AuditEvent, RevocationResult, SessionTag};
+use crate::telemetry::audit::{AuditEvent, SessionTag};
 use crate::telemetry::metrics::{Metrics, RefreshOutcome};
 
-/// How often and with what pauses a revocation is tried again.
-const REVOKE_PAUSES: [Duration; 5] = [
-    Duration::from_secs(1),
-    Duration::from_secs(5),
-    Duration::from_secs(30),
-    Duration::from_secs(120),
-    Duration::from_secs(600),
-];
+mod duties;
+mod ending;
 
 /// How often what is over is dropped from the registry.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
@@ -66,6 +59,22 @@ pub(crate) struct Shared {
     names: Names,
     sealer: Sealer,
     draining: AtomicBool,
+    /// The other replicas, where there is a store.
+    pub(crate) fleet: Option<Arc<Fleet>>,
+    following: watch::Sender<Following>,
+}
+
+/// What sessions are surrounded by.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// Tells the time; the one of `fleet`, where there is one.
+    pub clock: Arc<dyn Clock>,
+    /// Where flights run.
+    pub tasks: Tasks,
+    /// Where things are counted.
+    pub metrics: Metrics,
+    /// The other replicas, where there is a store.
+    pub fleet: Option<Means>,
 }
 
 /// What a request's cookies get.
@@ -122,10 +131,10 @@ impl Sessions {
     pub fn new(
         settings: Settings,
         provider: Arc<Provider>,
-        clock: Arc<dyn Clock>,
-        tasks: Tasks,
-        metrics: Metrics,
+        surroundings: Surroundings,
     ) -> Result<Self, KeyRefused> {
+        let Surroundings { clock, tasks, metrics, fleet } = surroundings;
+        let fleet = duties::fleet(fleet, &settings, provider.settings().timeout, &metrics)?;
         let sealer = Sealer::new(&settings.keys, Purpose::Session, &settings.cookie.name)?;
         let policy = Policy {
             lifetime: settings.lifetime,
@@ -146,9 +155,12 @@ impl Sessions {
             names,
             sealer,
             draining: AtomicBool::new(false),
+            fleet,
+            following: watch::Sender::new(Following::Loading),
         };
         let sessions = Self { shared: Arc::new(shared) };
         sessions.sweep_forever();
+        sessions.follow_forever();
         Ok(sessions)
     }
 
@@ -161,6 +173,23 @@ impl Sessions {
                 shared.registry.sweep(shared.clock.now());
             }
         });
+    }
+
+    fn follow_forever(&self) {
+        let shared = &self.shared;
+        if shared.fleet.is_none() {
+            shared.following.send_replace(Following::Loaded);
+            return;
+        }
+        let following = shared.following.clone();
+        shared.tasks.spawn_endless(follow::denials(Arc::downgrade(shared), following));
+        shared.tasks.spawn_endless(follow::notes(Arc::downgrade(shared)));
+        shared.tasks.spawn_endless(follow::returns(Arc::downgrade(shared)));
+    }
+
+    /// Tells when the sessions that were ended elsewhere are known: before that a replica is not ready (rule 9).
+    pub fn following(&self) -> watch::Receiver<Following> {
+        self.shared.following.subscribe()
     }
 
     #[cfg(test)]
@@ -193,6 +222,12 @@ impl Sessions {
         let Some((presented, seen_at, answer)) = self.shared.open_and_present(jar, ask, now) else {
             return Admitted::Nobody;
         };
+        if self.shared.fleet.as_ref().is_some_and(|fleet| fleet.is_blind()) {
+            return Admitted::Refused {
+                refused: Refused::StoreUnavailable(Duration::from_secs(1)),
+                presented,
+            };
+        }
         match self.shared.act(presented, answer) {
             Acted::Done(admitted) => admitted,
             Acted::Wait(settled) => Box::pin(self.wait((presented, seen_at), settled, ask)).await,
@@ -345,9 +380,12 @@ impl Shared {
 
     /// Carries out what the registry decided.
     fn act(self: &Arc<Self>, presented: Presented, answer: Answer) -> Acted {
-        let Answer::Known { admission, aftermath, settled } = answer else {
+        let Answer::Known { admission, aftermath, settled, sight } = answer else {
             return Acted::Done(Admitted::Nobody);
         };
+        if sight == Sight::First && self.fleet.is_some() {
+            self.look_up(presented.sid);
+        }
         let rolled_back = aftermath.ended == Some(EndCause::Rollback)
             || matches!(admission, Admission::Refuse(Refused::RolledBack));
         self.follow_up(aftermath);
@@ -403,50 +441,6 @@ impl Shared {
         self.follow_up(aftermath);
     }
 
-    /// Notes an end and revokes in the background.
-    fn follow_up(self: &Arc<Self>, aftermath: Aftermath) {
-        if let (Some(cause), Some(session)) = (aftermath.ended, &aftermath.session) {
-            self.metrics.session_ended(cause);
-            let tag = SessionTag::of(session.sid.as_bytes());
-            AuditEvent::SessionEnded { session: tag, subject: &session.identity.subject, cause }.emit();
-        }
-        let Some(revoke) = aftermath.revoke else { return };
-        if revoke.tokens.refresh.is_none() {
-            return;
-        }
-        let (shared, later) = (Arc::clone(self), self.tasks.clone());
-        // Shutdown waits for the first attempt; it does not wait for a provider that is down.
-        self.tasks.spawn(async move {
-            if !shared.revoke(&revoke).await {
-                later.spawn_endless(async move { shared.revoke_later(&revoke).await });
-            }
-        });
-    }
-
-    /// Tries to revoke once; whether that is the end of it. std:155: 503 means that the token still exists.
-    async fn revoke(&self, session: &Session) -> bool {
-        let Some(token) = &session.tokens.refresh else { return true };
-        let result = match self.provider.revoke(token, TokenKind::Refresh).await {
-            Ok(()) => RevocationResult::Revoked,
-            Err(RevokeError::NotOffered) => RevocationResult::Unsupported,
-            Err(RevokeError::Refused(_)) => RevocationResult::Failed,
-            Err(RevokeError::Retry) => return false,
-        };
-        AuditEvent::Revocation { session: SessionTag::of(session.sid.as_bytes()), result }.emit();
-        true
-    }
-
-    async fn revoke_later(&self, session: &Session) {
-        for pause in REVOKE_PAUSES {
-            tokio::time::sleep(pause).await;
-            if self.revoke(session).await {
-                return;
-            }
-        }
-        let session = SessionTag::of(session.sid.as_bytes());
-        AuditEvent::Revocation { session, result: RevocationResult::Failed }.emit();
-    }
-
     fn session_of(&self, login: Login, now: Timestamp) -> Result<Session, NotABearer> {
         let Login { answer, id_token, nonce } = login;
         let from_access = access_token_claims(&answer.access_token).unwrap_or_default();
@@ -482,7 +476,16 @@ impl Shared {
     fn seal(&self, session: &Session, now: Timestamp) -> Result<Arc<[HeaderValue]>, BeginError> {
         let bytes = codec::encode(session).map_err(|_| BeginError::NotSealed)?;
         let sealed = self.sealer.seal(bytes).map_err(|_| BeginError::NotSealed)?;
-        let values = chunk::split(&sealed, &self.settings.cookie.name, session.generation)?;
+        self.cookies_of(&sealed, session, now)
+    }
+
+    fn cookies_of(
+        &self,
+        sealed: &str,
+        session: &Session,
+        now: Timestamp,
+    ) -> Result<Arc<[HeaderValue]>, BeginError> {
+        let values = chunk::split(sealed, &self.settings.cookie.name, session.generation)?;
         let life = Life::For(session.expires_at.since(now));
         let cookies = values.iter().enumerate().map(|(index, value)| {
             set_cookie(&self.names.chunk(index), value, life, &self.settings.cookie)

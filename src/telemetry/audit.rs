@@ -23,6 +23,17 @@ impl SessionTag {
         let [a, b, c, d, e, f, g, h, ..] = sha256(sid);
         Self(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
     }
+
+    /// The tag that was printed as `text`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let printed = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if printed { u64::from_str_radix(text, 16).ok().map(Self) } else { None }
+    }
+
+    /// Its 64 bits.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
 }
 
 impl fmt::Display for SessionTag {

@@ -28,6 +28,7 @@ struct Inner {
     sessions_ended: Family<Ended, Counter>,
     refusals: Family<Refusal, Counter>,
     cookies_rejected: Family<Rejected, Counter>,
+    store_failures: Family<Rejected, Counter>,
 }
 
 impl Metrics {
@@ -41,6 +42,7 @@ impl Metrics {
             sessions_ended: Family::default(),
             refusals: Family::default(),
             cookies_rejected: Family::default(),
+            store_failures: Family::default(),
             registry: RwLock::new(registry),
         };
         let metrics = Self(Arc::new(inner));
@@ -54,6 +56,8 @@ impl Metrics {
             registry.register("refusals", "Requests refused by the gateway", m.refusals.clone());
             let help = "Session cookies that could not be used";
             registry.register("cookies_rejected", help, m.cookies_rejected.clone());
+            let help = "Operations of the store that failed";
+            registry.register("store_failures", help, m.store_failures.clone());
         });
         metrics.begin_at_zero();
         metrics
@@ -100,6 +104,11 @@ impl Metrics {
     /// Counts a session cookie that was there and could not be used; `why` is one of a fixed set.
     pub fn cookie_rejected(&self, why: &'static str) {
         self.0.cookies_rejected.get_or_create(&Rejected { why }).inc();
+    }
+
+    /// Counts an operation of the store that failed; `why` is one of a fixed set.
+    pub fn store_failed(&self, why: &'static str) {
+        self.0.store_failures.get_or_create(&Rejected { why }).inc();
     }
 
     /// Everything, in the OpenMetrics text format ([`CONTENT_TYPE`]).
@@ -217,6 +226,12 @@ labels! {
         LoginRequired = "login_required",
         /// A refresh brought an ID token of someone else, or a broken one (rule 7).
         IdTokenMismatch = "id_token_mismatch",
+        /// Another replica had made the next generation: nothing was sent.
+        Elsewhere = "elsewhere",
+        /// The store did not answer, and without its leave nothing was sent.
+        StoreUnavailable = "store_unavailable",
+        /// Counted besides the outcome: the store was away for so long that this replica refreshed by itself.
+        WithoutLease = "without_lease",
         /// Counted besides the outcome: the attempt repeated one that was never answered (rule 1).
         RepeatedAfterUnknown = "repeated_after_unknown",
     }
@@ -235,6 +250,8 @@ labels! {
         Replaced = "replaced",
         /// A refresh brought an ID token of someone else (rule 7).
         IdTokenMismatch = "id_token_mismatch",
+        /// An operator ended it.
+        Operator = "operator",
         /// It reached its lifetime.
         Lifetime = "lifetime",
         /// It was unused for too long.

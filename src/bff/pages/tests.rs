@@ -34,6 +34,7 @@ fn denials() -> Vec<Denial> {
         Denial::UpstreamTimeout,
         Denial::SessionReplaced,
         Denial::Loop,
+        Denial::StoreUnavailable { retry_after: Duration::from_secs(1) },
     ];
     let places = all.iter().map(|denial| match denial {
         Denial::NoRoute => 0,
@@ -58,8 +59,9 @@ fn denials() -> Vec<Denial> {
         Denial::UpstreamTimeout => 19,
         Denial::SessionReplaced => 20,
         Denial::Loop => 21,
+        Denial::StoreUnavailable { .. } => 22,
     });
-    assert!(places.eq(0..22), "a denial is missing from the table");
+    assert!(places.eq(0..23), "a denial is missing from the table");
     all
 }
 
@@ -173,7 +175,7 @@ fn a_fault_says_that_the_login_stands_and_only_an_ended_session_says_otherwise()
         if matches!(denial, Denial::UpstreamUnreachable | Denial::UpstreamTimeout) {
             assert!(text.contains("Your login is not affected"), "{denial:?}");
         }
-        if matches!(denial, Denial::ProviderUnavailable { .. }) {
+        if matches!(denial, Denial::ProviderUnavailable { .. } | Denial::StoreUnavailable { .. }) {
             assert!(text.contains("If you were logged in, you still are"), "{denial:?}");
         }
         if text.contains("You were logged out") {

@@ -63,6 +63,10 @@ pub(super) const fn of(denial: &Denial) -> Wording {
             "Please try again in a moment",
             "The identity provider cannot be reached right now. If you were logged in, you still are.",
         ),
+        Denial::StoreUnavailable { .. } => (
+            "Please try again in a moment",
+            "A part of this service cannot be reached right now. If you were logged in, you still are.",
+        ),
         Denial::CrossSite => {
             ("This request was stopped", "Another website caused it, so it was not carried out for you.")
         }

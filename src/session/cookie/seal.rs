@@ -25,6 +25,8 @@ pub enum Purpose {
     Session,
     /// The `state` of a login under way.
     Login,
+    /// What replicas share in a store.
+    Store,
 }
 
 impl Purpose {
@@ -32,6 +34,7 @@ impl Purpose {
         match self {
             Self::Session => "session",
             Self::Login => "login",
+            Self::Store => "store",
         }
     }
 }

@@ -1,12 +1,15 @@
 //! One refresh under way: the token request, its meaning, the report.
 //!
 //! A flight is a task of its own: a client that leaves, or a request that stops waiting, never cancels it (rule 2).
-//! It reports exactly once, even where it panics. It never sees the browser's HTTP.
+//! It reports exactly once, even where it panics. It never sees the browser's HTTP. Where there is a store, nothing
+//! is sent without its lease, and what came is in the store before anyone uses it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::record::{Attempt, Outcome, Repeat};
+use super::lease::{self, Fate, Lease, Leave};
+use super::record::{Attempt, EndCause, Outcome, Repeat};
+use super::stored::Release;
 use crate::base::secret::Secret;
 use crate::base::time::Timestamp;
 use crate::jwt::Rejection;
@@ -24,12 +27,119 @@ pub(crate) async fn fly(shared: Arc<Shared>, attempt: Attempt) {
     let Some(refresh_token) = &attempt.from.tokens.refresh else {
         return;
     };
-    let answer = shared.provider.refresh(refresh_token).await;
-    let (outcome, label) = match answer {
-        Ok(answer) => judge(&shared, &attempt.from, answer).await,
-        Err(error) => sort(&attempt.from, error),
+    let lease = match &shared.fleet {
+        None => None,
+        Some(fleet) => {
+            // What takes its time and spends nothing comes before the lease.
+            if let Err(error) = shared.provider.metadata().await {
+                let (outcome, label) = sort(&attempt.from, TokenError::Unavailable(error));
+                return report.settle(outcome, label);
+            }
+            match lease::obtain(&shared, fleet, &attempt).await {
+                Leave::Lease(lease) => Some(lease),
+                Leave::Alone => None,
+                Leave::Nothing(outcome, label) => return report.settle(outcome, label),
+            }
+        }
+    };
+    report.repeat = lease.as_ref().map_or(attempt.repeat, |lease| lease.repeat);
+    let (outcome, label) = match &lease {
+        None => spend(&shared, &attempt.from, refresh_token, None).await,
+        Some(held) => held.during(spend(&shared, &attempt.from, refresh_token, lease.as_ref())).await,
     };
     report.settle(outcome, label);
+}
+
+/// The one token request, and what it comes to.
+async fn spend(
+    shared: &Arc<Shared>,
+    from: &Arc<Session>,
+    refresh_token: &Secret<String>,
+    lease: Option<&Lease>,
+) -> (Outcome, RefreshOutcome) {
+    let (outcome, label) = match shared.provider.refresh(refresh_token).await {
+        Ok(answer) => return judge(shared, from, answer, lease).await,
+        Err(error) => sort(from, error),
+    };
+    let Some(lease) = lease else { return (outcome, label) };
+    match outcome {
+        // A refresh token came without a usable access token.
+        Outcome::RotatedOnly(next) => match keep(shared, &next, Some(lease), Stage::Final).await {
+            Some(overruled) => (overruled, label),
+            None => (Outcome::RotatedOnly(next), label),
+        },
+        Outcome::InvalidGrant => match lease.grant_is_gone(shared).await {
+            None => (Outcome::InvalidGrant, label),
+            Some(other) => (other, RefreshOutcome::Elsewhere),
+        },
+        Outcome::Unknown => {
+            lease.release(Release::Unknown).await;
+            (Outcome::Unknown, label)
+        }
+        Outcome::Rotated(_)
+        | Outcome::Failed { .. }
+        | Outcome::LoginRequired(_)
+        | Outcome::IdTokenRejected
+        | Outcome::Elsewhere(_)
+        | Outcome::EndedElsewhere(_)
+        | Outcome::Deferred
+        | Outcome::Spent => {
+            lease.release(Release::Unspent).await;
+            (outcome, label)
+        }
+    }
+}
+
+/// How far a generation is judged when it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Its ID token is still to be looked at.
+    Fresh,
+    /// It is as it stays.
+    Final,
+}
+
+/// Keeps the next generation, here and in the store, before anyone uses it (rule 3). `Some` where something else is
+/// to be used instead.
+async fn keep(
+    shared: &Arc<Shared>,
+    next: &Arc<Session>,
+    lease: Option<&Lease>,
+    stage: Stage,
+) -> Option<Outcome> {
+    if stage == Stage::Fresh {
+        shared.registry.keep(Arc::clone(next));
+    }
+    shared.fleet.as_ref()?;
+    let Some((sealed, cookies)) = shared.seal_for_all(next) else {
+        // Too long for cookies, which is said where one is due.
+        shared.registry.fall_behind(&next.sid);
+        return None;
+    };
+    if stage == Stage::Final {
+        shared.registry.carry(&next.sid, next.generation, cookies);
+    }
+    let fate = match (lease, stage) {
+        (None, _) => Fate::Untold,
+        (Some(lease), Stage::Fresh) => lease.keep(shared, &sealed).await,
+        (Some(lease), Stage::Final) => lease.finish(shared, &sealed).await,
+    };
+    match fate {
+        Fate::Newest => None,
+        Fate::Untold => {
+            shared.registry.fall_behind(&next.sid);
+            None
+        }
+        Fate::Overruled(outcome) => {
+            if let Outcome::EndedElsewhere(cause) = &outcome
+                && *cause != EndCause::Replaced
+            {
+                // Rule 5: a refresh token that still arrives is revoked.
+                shared.revoke_soon(Arc::clone(next));
+            }
+            Some(outcome)
+        }
+    }
 }
 
 /// Settles an attempt when it is over, or when its task is lost.
@@ -56,15 +166,31 @@ impl Drop for Report<'_> {
 }
 
 /// The token endpoint answered 200 with tokens.
-async fn judge(shared: &Shared, from: &Arc<Session>, answer: TokenAnswer) -> (Outcome, RefreshOutcome) {
+async fn judge(
+    shared: &Arc<Shared>,
+    from: &Arc<Session>,
+    answer: TokenAnswer,
+    lease: Option<&Lease>,
+) -> (Outcome, RefreshOutcome) {
     let Ok(next) = next_generation(shared, from, &answer) else {
         let rotated = answer.refresh_token;
-        return (unusable(from, rotated, answer.sent_at), RefreshOutcome::BadAnswer);
+        let outcome = unusable(from, rotated, answer.sent_at);
+        if let Outcome::RotatedOnly(next) = &outcome
+            && let Some(overruled) = keep(shared, next, lease, Stage::Final).await
+        {
+            return (overruled, RefreshOutcome::BadAnswer);
+        }
+        if let (Some(lease), Outcome::Failed { .. }) = (lease, &outcome) {
+            lease.release(Release::Unspent).await;
+        }
+        return (outcome, RefreshOutcome::BadAnswer);
     };
     // Rule 3: kept before the new ID token is looked at, which may need a request of its own.
     let mut next = next;
     let kept = Arc::new(next.seen(next.seen_at));
-    shared.registry.keep(Arc::clone(&kept));
+    if let Some(overruled) = keep(shared, &kept, lease, Stage::Fresh).await {
+        return (overruled, RefreshOutcome::Elsewhere);
+    }
     let login = LoginIdentity {
         iss: from.identity.issuer.clone(),
         sub: from.identity.subject.clone(),
@@ -73,25 +199,29 @@ async fn judge(shared: &Shared, from: &Arc<Session>, answer: TokenAnswer) -> (Ou
         nonce: Some(from.identity.nonce.clone()),
     };
     let label = if answer.refresh_token.is_some() { RefreshOutcome::Rotated } else { RefreshOutcome::Kept };
-    match shared.provider.verify_refreshed(&answer, &login).await {
+    let next = match shared.provider.verify_refreshed(&answer, &login).await {
         Ok(id_token) => {
             renew_claims(shared, &mut next, id_token, &answer);
-            (Outcome::Rotated(Arc::new(next)), label)
+            Arc::new(next)
         }
         // The keys cannot be fetched now, and what the token says is the login's: TLS vouches for it
         // (OIDC Core §3.1.3.7 (6)). A failing JWKS ends no session (rule 6).
-        Err(IdTokenError::KeysUnavailable) => (Outcome::Rotated(kept), label),
-        Err(IdTokenError::Missing) => (Outcome::Rotated(kept), label),
+        Err(IdTokenError::KeysUnavailable | IdTokenError::Missing) => kept,
         Err(IdTokenError::Rejected(rejection)) if !is_somebody_else(rejection) => {
             // A key that is published late, or clocks that differ: a fault, and a fault is never a logout. The
             // tokens came over TLS from the token endpoint, and the claims stay those of before.
             tracing::warn!(session = %from.sid.log_id(), rule = rejection.label(), "refreshed ID token set aside");
-            (Outcome::Rotated(kept), label)
+            kept
         }
         Err(IdTokenError::Rejected(rejection)) => {
             tracing::warn!(session = %from.sid.log_id(), rule = rejection.label(), "refreshed ID token rejected");
-            (Outcome::IdTokenRejected, RefreshOutcome::IdTokenMismatch)
+            // The record is ended with the session; until then the lease keeps others from what was kept.
+            return (Outcome::IdTokenRejected, RefreshOutcome::IdTokenMismatch);
         }
+    };
+    match keep(shared, &next, lease, Stage::Final).await {
+        Some(overruled) => (overruled, RefreshOutcome::Elsewhere),
+        None => (Outcome::Rotated(next), label),
     }
 }
 

@@ -15,17 +15,20 @@ use crate::base::time::Timestamp;
 use crate::session::model::{Generation, Session};
 use crate::session::settings::{AfterUnknown, Rollback};
 
-mod generations;
+pub(crate) mod generations;
+mod pause;
 mod terms;
 
 use generations::{Generations, Standing};
+use pause::{Pause, Refresh, Whose};
+pub(crate) use terms::Lesson;
 pub use terms::{Admission, Aftermath, Ask, Attempt, EndCause, Outcome, Policy, Refused, Repeat};
 
 /// The longest pause after failures.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// The pause before a refresh token is sent a second time because the first time was never answered.
-const PAUSE_AFTER_UNKNOWN: Duration = Duration::from_secs(2);
+pub(crate) const PAUSE_AFTER_UNKNOWN: Duration = Duration::from_secs(2);
 
 /// How long a provider's wish for a login is believed before it is asked again.
 const PAUSE_AFTER_REFUSAL: Duration = Duration::from_secs(60);
@@ -59,42 +62,6 @@ struct Live {
     kept: Option<Arc<Session>>,
     refresh: Refresh,
     last_seen: Timestamp,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Refresh {
-    Idle,
-    InFlight { failures: u32, repeat: Repeat },
-    Failed { pause: Pause, failures: u32, repeat: Repeat, whose: Whose },
-    Unknown { pause: Pause },
-    Spent,
-    Refused { code: String, pause: Pause },
-}
-
-/// A time of waiting. Bounded by its own length, so that a clock that is set back does not prolong it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Pause {
-    from: Timestamp,
-    length: Duration,
-}
-
-impl Pause {
-    fn left(&self, now: Timestamp) -> Duration {
-        if now < self.from { Duration::ZERO } else { self.length.saturating_sub(now.since(self.from)) }
-    }
-
-    fn is_over(&self, now: Timestamp) -> bool {
-        self.left(now).is_zero()
-    }
-}
-
-/// Whose fault a failed attempt was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Whose {
-    /// The provider's: as soon as it is well for anyone, everyone may try again.
-    Provider,
-    /// This session's own: its pause is kept.
-    Session,
 }
 
 impl Record {
@@ -163,6 +130,7 @@ impl Record {
         if let Some(cause) = live.ended_by_time(seen_at, now, policy) {
             return self.refuse_and_end(cause, policy);
         }
+        let before = live.generations.acknowledged();
         match live.generations.present(generation, now, policy.grace) {
             Standing::Current => {}
             Standing::Superseded => match policy.rollback {
@@ -173,7 +141,8 @@ impl Record {
             },
         }
         live.last_seen = live.last_seen.max(now);
-        (live.admit(ask, now, lets_through), Aftermath::default())
+        let acknowledged = (generation > before).then(|| (generation, Arc::clone(&live.newest)));
+        (live.admit(ask, now, lets_through), Aftermath { acknowledged, ..Aftermath::default() })
     }
 
     fn refuse_and_end(&mut self, cause: EndCause, policy: &Policy) -> (Admission, Aftermath) {
@@ -203,19 +172,15 @@ impl Record {
             // Its grant may be the new session's too.
             State::Ended { cause: EndCause::Replaced, .. } => return Aftermath::default(),
             State::Ended { in_flight, .. } => {
-                let spent = in_flight.take();
-                let revoke = match outcome {
-                    Outcome::Rotated(next) | Outcome::RotatedOnly(next) => Some(next),
-                    Outcome::InvalidGrant => None,
-                    Outcome::Failed { .. }
-                    | Outcome::Unknown
-                    | Outcome::LoginRequired(_)
-                    | Outcome::IdTokenRejected => spent,
-                };
-                return Aftermath { revoke, ..Aftermath::default() };
+                return Aftermath { revoke: left_over(in_flight.take(), outcome), ..Aftermath::default() };
             }
         };
         let kept = live.kept.take();
+        if let Outcome::Elsewhere(lesson) = outcome {
+            live.refresh = Refresh::Idle;
+            live.learn(lesson);
+            return Aftermath::default();
+        }
         if live.newest.generation != from {
             // A newer generation came from elsewhere meanwhile; what this attempt brought is not the newest.
             live.refresh = Refresh::Idle;
@@ -246,10 +211,40 @@ impl Record {
                 let pause = Pause { from: now, length: PAUSE_AFTER_REFUSAL };
                 live.refresh = Refresh::Refused { code, pause };
             }
+            Outcome::EndedElsewhere(cause) => {
+                live.refresh = Refresh::Idle;
+                // It was counted and told where it was ended.
+                drop(self.end(cause, policy));
+            }
+            Outcome::Elsewhere(_) => {}
+            Outcome::Deferred => live.failed(None, Whose::Store, now),
+            Outcome::Spent => live.refresh = Refresh::Spent,
             Outcome::Failed { wait } => live.failed(wait, Whose::Provider, now),
             Outcome::Unknown => live.unanswered(kept, now, policy),
         }
         Aftermath::default()
+    }
+
+    /// Another replica made a newer generation, or has seen more of them.
+    pub(crate) fn learn(&mut self, lesson: Lesson) {
+        if let State::Live(live) = &mut self.state {
+            live.learn(lesson);
+        }
+    }
+
+    /// What the store is to know of the session, where it was away: the newest generation and what was seen of it.
+    pub(crate) fn lesson(&self) -> Option<Lesson> {
+        match &self.state {
+            State::Live(live) => {
+                Some(Lesson { newest: Some(Arc::clone(&live.newest)), generations: live.generations.clone() })
+            }
+            State::Ended { .. } => None,
+        }
+    }
+
+    /// Whether a refresh is under way here.
+    pub(crate) fn is_flying(&self) -> bool {
+        matches!(&self.state, State::Live(live) if live.is_flying())
     }
 
     /// Ends the session. The first cause stays; ending twice changes nothing.
@@ -269,7 +264,7 @@ impl Record {
             (true, false) => (Some(newest), None),
         };
         self.state = State::Ended { cause, until, in_flight };
-        Aftermath { ended: Some(cause), session, revoke }
+        Aftermath { ended: Some(cause), session, revoke, acknowledged: None }
     }
 
     /// The generation whose cookie a response must carry, if the browser has shown only `presented` (rule 4).
@@ -334,7 +329,34 @@ impl Record {
     }
 }
 
+/// What a flight leaves to be revoked, where its session was ended meanwhile; `spent` is what it was spending.
+fn left_over(spent: Option<Arc<Session>>, outcome: Outcome) -> Option<Arc<Session>> {
+    match outcome {
+        Outcome::Rotated(next) | Outcome::RotatedOnly(next) => Some(next),
+        Outcome::Failed { .. }
+        | Outcome::Unknown
+        | Outcome::LoginRequired(_)
+        | Outcome::Deferred
+        | Outcome::Spent
+        | Outcome::IdTokenRejected => spent,
+        // Gone already, or whoever ended it, or made the newer one, sees to it.
+        Outcome::InvalidGrant | Outcome::EndedElsewhere(_) | Outcome::Elsewhere(_) => None,
+    }
+}
+
 impl Live {
+    fn learn(&mut self, lesson: Lesson) {
+        if let Some(newest) = lesson.newest.filter(|newest| newest.generation > self.newest.generation) {
+            // What is known of older tokens does not matter any more; a flight that spends one reports by itself.
+            if !self.is_flying() {
+                self.refresh = Refresh::Idle;
+            }
+            self.kept = None;
+            self.newest = newest;
+        }
+        self.generations.merge(&lesson.generations);
+    }
+
     /// When the last cookie of any generation is past its own lifetime.
     fn last_expiry(&self, policy: &Policy) -> Timestamp {
         self.newest.expires_at.max(self.newest.login_at.plus(policy.lifetime))
@@ -405,7 +427,11 @@ impl Live {
                 let scouts = *whose == Whose::Provider && ask != Ask::NoRefresh;
                 let may_try = pause.is_over(now) || (scouts && lets_through(pause.from));
                 if !may_try {
-                    return Err(Some(Refused::Unavailable(pause.left(now))));
+                    let left = pause.left(now);
+                    return Err(Some(match whose {
+                        Whose::Store => Refused::StoreUnavailable(left),
+                        Whose::Provider | Whose::Session => Refused::Unavailable(left),
+                    }));
                 }
                 (*failures, *repeat)
             }

@@ -14,7 +14,7 @@ use bearward::session::cookie::jar::Jar;
 use bearward::session::cookie::seal::{Purpose, Sealer};
 use bearward::session::model::{Identity, Session, SessionId, Tokens, bearer};
 use bearward::session::refresh::record::Ask;
-use bearward::session::sessions::{Admitted, Sessions};
+use bearward::session::sessions::{Admitted, Sessions, Surroundings};
 use bearward::session::settings::{
     AfterUnknown, Cookie, KeepIdToken, Key, Rollback, SameSite, Secure, Settings,
 };
@@ -43,12 +43,16 @@ pub(crate) async fn sessions(clock: &Arc<dyn Clock>, metrics: &Metrics) -> (Sess
     let provider = Arc::new(Provider::new(provider(), Arc::new(http), Arc::clone(clock)));
     let tasks = Tasks::new(Handle::current());
     let sessions =
-        Sessions::new(settings(), Arc::clone(&provider), Arc::clone(clock), tasks, metrics.clone()).unwrap();
+        Sessions::new(settings(), Arc::clone(&provider), surroundings(clock, tasks, metrics)).unwrap();
     let mut headers = HeaderMap::new();
     headers.insert("cookie", HeaderValue::from_str(&sealed(2)).unwrap());
     let admitted = sessions.admit(&Jar::read(&headers, sessions.names()), Ask::Usual).await;
     assert!(matches!(admitted, Admitted::Ticket(_)), "{admitted:?}");
     (sessions, provider)
+}
+
+fn surroundings(clock: &Arc<dyn Clock>, tasks: Tasks, metrics: &Metrics) -> Surroundings {
+    Surroundings { clock: Arc::clone(clock), tasks, metrics: metrics.clone(), fleet: None }
 }
 
 fn key() -> Key {

@@ -12,7 +12,7 @@ use crate::base::time::{Clock, SystemClock};
 use crate::oidc::Provider;
 use crate::oidc::script::ISSUER;
 use crate::session::refresh::record::tests::session;
-use crate::session::sessions::Sessions;
+use crate::session::sessions::{Sessions, Surroundings};
 
 /// A provider that rotates, and whose keys never arrive.
 #[derive(Debug)]
@@ -64,9 +64,12 @@ async fn a_flight_that_is_lost_after_the_answer_loses_no_token() {
     let sessions = Sessions::new(
         crate::session::settings::tests::settings(),
         Arc::new(provider),
-        Arc::new(SystemClock),
-        Tasks::new(Handle::current()),
-        crate::telemetry::metrics::Metrics::new(),
+        Surroundings {
+            clock: Arc::new(SystemClock),
+            tasks: Tasks::new(Handle::current()),
+            metrics: crate::telemetry::metrics::Metrics::new(),
+            fleet: None,
+        },
     )
     .unwrap();
     let shared = sessions.shared();

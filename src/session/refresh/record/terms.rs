@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::generations::Generations;
 use crate::base::secret::Secret;
-use crate::session::model::Session;
+use crate::session::model::{Generation, Session};
 use crate::session::settings::{AfterUnknown, Rollback};
 pub use crate::telemetry::metrics::EndCause;
 
@@ -83,6 +84,8 @@ pub enum Refused {
     RefreshUnknown,
     /// The provider failed; trying again makes sense after this long.
     Unavailable(Duration),
+    /// The store is away, and without its leave nothing is sent; trying again makes sense after this long.
+    StoreUnavailable(Duration),
 }
 
 /// How an attempt came out.
@@ -105,6 +108,23 @@ pub enum Outcome {
     LoginRequired(String),
     /// The new ID token is not the login's.
     IdTokenRejected,
+    /// Another replica made a newer generation.
+    Elsewhere(Lesson),
+    /// Another replica ended the session.
+    EndedElsewhere(EndCause),
+    /// The store did not answer, and nothing was sent.
+    Deferred,
+    /// For the fleet, the token was sent and never answered, and no attempt is left.
+    Spent,
+}
+
+/// What another replica knows of a session.
+#[derive(Debug)]
+pub struct Lesson {
+    /// The newest generation, where it can be read.
+    pub newest: Option<Arc<Session>>,
+    /// What browsers have shown.
+    pub(crate) generations: Generations,
 }
 
 /// What follows an event besides its answer.
@@ -116,6 +136,8 @@ pub struct Aftermath {
     pub session: Option<Arc<Session>>,
     /// A session whose refresh token is to be revoked in the background.
     pub revoke: Option<Arc<Session>>,
+    /// A generation that a browser has shown for the first time, and the newest one.
+    pub acknowledged: Option<(Generation, Arc<Session>)>,
 }
 
 impl Aftermath {

@@ -1,0 +1,433 @@
+//! What this replica tells the others through the store, and hears from them.
+//!
+//! The store is asked when a session is refreshed, first seen, acknowledged or ended, never for a request whose
+//! session this replica knows (rule 9). What a record may become is decided in `refresh/stored.rs`; here it is read,
+//! sealed and written, and written again where somebody was faster.
+//!
+//! What lies in the store is sealed under the session keys, and names are hashes: a dump of it holds no token. A
+//! value that does not open, or was moved from another session's record, counts as absent (std:87).
+
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, broadcast};
+use tokio::time::Instant;
+
+use super::cookie::seal::{OpenError, Sealer};
+use super::denied::Denial;
+use super::model::{Generation, Session, SessionId};
+use super::refresh::record::{EndCause, Repeat};
+use super::refresh::stored::{self, Ask, Kept, Release, Stored};
+use crate::base::secret::random;
+use crate::base::time::{SharedClock, Timestamp};
+use crate::store::settings::{Denials, Outage, RefreshAlone};
+use crate::store::{Batch, Cursor, Found, Key, Pending, Store, StoreError, Swap, Swapped, Version};
+use crate::telemetry::metrics::Metrics;
+
+pub(crate) mod follow;
+mod wire;
+
+/// What the fleet is made of, for this replica.
+#[derive(Debug, Clone)]
+pub struct Means {
+    /// What replicas share.
+    pub store: Arc<dyn Store>,
+    /// The clock that all of them go by; put right by the store's.
+    pub clock: Arc<SharedClock>,
+    /// What happens while the store is away.
+    pub outage: Outage,
+    /// How long one operation of the store may take.
+    pub timeout: Duration,
+}
+
+/// How long things last in the store, and what unknown outcomes lead to.
+#[derive(Debug, Clone)]
+pub(crate) struct Terms {
+    /// How long a lease holds without being renewed: longer than an answer of the provider may take.
+    pub(crate) lease: Duration,
+    /// How long a record is kept: no cookie of its session is older.
+    pub(crate) keep_for: Duration,
+    /// See [`super::settings::Settings::grace`].
+    pub(crate) grace: Duration,
+    /// See [`super::settings::Settings::after_unknown`].
+    pub(crate) after_unknown: super::settings::AfterUnknown,
+}
+
+/// This replica's place in the fleet.
+pub(crate) struct Fleet {
+    means: Means,
+    sealer: Sealer,
+    terms: Terms,
+    metrics: Metrics,
+    /// Names this process in leases.
+    holder: u64,
+    away: Mutex<Away>,
+    heard: broadcast::Sender<(SessionId, Generation)>,
+    /// Told whenever the store answers again.
+    came_back: Arc<Notify>,
+}
+
+/// How the store is.
+#[derive(Debug, Default)]
+struct Away {
+    /// Since when no operation succeeded.
+    since: Option<Instant>,
+    /// When the log of denials was last read to its end.
+    followed_at: Option<Instant>,
+}
+
+/// What an ask for a lease got.
+#[derive(Debug)]
+pub(crate) enum Claimed {
+    /// The lease.
+    Granted(Repeat),
+    /// Not yet: look again after so long, or when told.
+    Wait(Duration),
+    /// This is known of a newer generation.
+    Newer(Box<Stored>),
+    /// The session was ended.
+    Ended(EndCause),
+    /// No attempt is left.
+    Spent,
+}
+
+/// What writing a result came to.
+#[derive(Debug)]
+pub(crate) enum Written {
+    /// It is the newest.
+    Kept,
+    /// Another replica's is.
+    Newer(Box<Stored>),
+    /// The session was ended meanwhile.
+    Ended(EndCause),
+}
+
+/// What a decision about a record comes to.
+enum Change<T> {
+    /// Nothing is written.
+    Leave(T),
+    /// This is written; everyone is told of the generation.
+    Write(Box<Stored>, T),
+}
+
+impl fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fleet")
+            .field("store", &self.means.store)
+            .field("terms", &self.terms)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Fleet {
+    /// A replica that nobody has heard of yet.
+    pub(crate) fn new(means: Means, sealer: Sealer, terms: Terms, metrics: Metrics) -> Self {
+        Self {
+            means,
+            sealer,
+            terms,
+            metrics,
+            holder: u64::from_ne_bytes(random()),
+            away: Mutex::default(),
+            heard: broadcast::channel(HEARD).0,
+            came_back: Arc::default(),
+        }
+    }
+
+    /// What an attempt to refresh asks the store for.
+    pub(crate) fn ask(&self, from: &Session, repeat: Repeat) -> Ask {
+        Ask {
+            sid: from.sid,
+            generation: from.generation,
+            holder: self.holder,
+            attempt: u64::from_ne_bytes(random()),
+            repeat,
+            term: self.terms.lease,
+            after_unknown: self.terms.after_unknown,
+        }
+    }
+
+    /// Asks for the right to spend a token.
+    pub(crate) async fn claim(&self, ask: &Ask) -> Result<Claimed, StoreError> {
+        let lost_at = self.means.store.data_lost_at();
+        self.change(&ask.sid, |found, now| {
+            // Somebody may be spending it under a lease that the store has forgotten.
+            if let (None, Some(lost_at)) = (found, lost_at)
+                && now.since(lost_at) < self.terms.lease
+            {
+                return Change::Leave(Claimed::Wait(self.terms.lease - now.since(lost_at)));
+            }
+            match Stored::claim(found, ask, now) {
+                stored::Claim::Granted(record, repeat) => Change::Write(record, Claimed::Granted(repeat)),
+                stored::Claim::Wait(until) => Change::Leave(Claimed::Wait(until.since(now))),
+                stored::Claim::Newer => match found {
+                    Some(record) => Change::Leave(Claimed::Newer(Box::new(record.clone()))),
+                    None => Change::Leave(Claimed::Spent),
+                },
+                stored::Claim::Ended(cause) => Change::Leave(Claimed::Ended(cause)),
+                stored::Claim::Spent => Change::Leave(Claimed::Spent),
+            }
+        })
+        .await
+    }
+
+    /// Prolongs a lease; whether it is still held.
+    pub(crate) async fn renew(&self, ask: &Ask) -> Result<bool, StoreError> {
+        self.change(&ask.sid, |found, now| {
+            match found.and_then(|record| record.renew(ask.attempt, ask.term, now)) {
+                Some(record) => Change::Write(Box::new(record), true),
+                None => Change::Leave(false),
+            }
+        })
+        .await
+    }
+
+    /// Keeps the next generation before its ID token is looked at (rule 3).
+    pub(crate) async fn keep(&self, ask: &Ask, successor: &str) -> Result<Written, StoreError> {
+        self.write(ask, |found| Stored::keep(found, ask, successor.to_owned())).await
+    }
+
+    /// Puts the next generation in its final form, and ends the lease.
+    pub(crate) async fn finish(&self, ask: &Ask, successor: &str) -> Result<Written, StoreError> {
+        self.write(ask, |found| Stored::finish(found, ask, successor.to_owned())).await
+    }
+
+    async fn write(
+        &self,
+        ask: &Ask,
+        decide: impl Fn(Option<&Stored>) -> Kept,
+    ) -> Result<Written, StoreError> {
+        self.change(&ask.sid, |found, _| match (decide(found), found) {
+            (Kept::Write(record), _) => Change::Write(record, Written::Kept),
+            (Kept::Newer, Some(record)) => Change::Leave(Written::Newer(Box::new(record.clone()))),
+            (Kept::Newer, None) => Change::Leave(Written::Kept),
+            (Kept::Ended(cause), _) => Change::Leave(Written::Ended(cause)),
+        })
+        .await
+    }
+
+    /// Gives a lease back.
+    pub(crate) async fn release(&self, ask: &Ask, how: Release) -> Result<(), StoreError> {
+        self.change(&ask.sid, |found, now| match found.and_then(|record| record.release(ask, how, now)) {
+            Some(record) => Change::Write(Box::new(record), ()),
+            None => Change::Leave(()),
+        })
+        .await
+    }
+
+    /// The provider said `invalid_grant` to the token of `ask`: ends the session, unless a newer generation is known
+    /// (rule 6), which is returned.
+    pub(crate) async fn end_grant(&self, ask: &Ask) -> Result<Option<Box<Stored>>, StoreError> {
+        self.change(&ask.sid, |found, _| match found {
+            Some(record) if record.newest > ask.generation && record.ended().is_none() => {
+                Change::Leave(Some(Box::new(record.clone())))
+            }
+            found => match Stored::end(found, ask.sid, EndCause::InvalidGrant) {
+                Some(record) => Change::Write(Box::new(record), None),
+                None => Change::Leave(None),
+            },
+        })
+        .await
+    }
+
+    /// Notes that a browser has shown `generation`.
+    pub(crate) async fn acknowledge(
+        &self,
+        sid: SessionId,
+        generation: Generation,
+        successor: Option<&str>,
+    ) -> Result<(), StoreError> {
+        self.change(&sid, |found, now| {
+            let successor = || successor.map(str::to_owned);
+            match Stored::acknowledge(found, (sid, generation), successor, now, self.terms.grace) {
+                Some(record) => Change::Write(Box::new(record), ()),
+                None => Change::Leave(()),
+            }
+        })
+        .await
+    }
+
+    /// Brings what was made while the store was away.
+    pub(crate) async fn catch_up(&self, made: &Stored) -> Result<(), StoreError> {
+        self.change(&made.sid, |found, _| match Stored::catch_up(found, made) {
+            Some(record) => Change::Write(Box::new(record), ()),
+            None => Change::Leave(()),
+        })
+        .await
+    }
+
+    /// Ends a session for the fleet: its record first, so that no flight keeps what it gets, then the log, from which
+    /// every replica learns it. Returns what was known of it.
+    pub(crate) async fn end(
+        &self,
+        sid: SessionId,
+        cause: EndCause,
+    ) -> Result<Option<Box<Stored>>, StoreError> {
+        let before = self
+            .change(&sid, |found, _| {
+                let before = found.map(|record| Box::new(record.clone()));
+                match Stored::end(found, sid, cause) {
+                    Some(record) => Change::Write(Box::new(record), before),
+                    None => Change::Leave(before),
+                }
+            })
+            .await?;
+        self.deny(&Denial::Session { sid, cause: cause.into() }).await?;
+        Ok(before)
+    }
+
+    /// Tells every replica of a denial.
+    pub(crate) async fn deny(&self, denial: &Denial) -> Result<(), StoreError> {
+        let Some(entry) = wire::seal_denial(&self.sealer, denial) else { return Err(StoreError::Refused) };
+        self.timed(self.means.store.append(entry, self.terms.keep_for)).await
+    }
+
+    /// What the store knows of a session.
+    pub(crate) async fn look_up(&self, sid: SessionId) -> Result<Option<Box<Stored>>, StoreError> {
+        self.change(&sid, |found, _| Change::Leave(found.map(|record| Box::new(record.clone())))).await
+    }
+
+    /// Notes about sessions from now on.
+    pub(crate) fn listen(&self) -> broadcast::Receiver<(SessionId, Generation)> {
+        self.heard.subscribe()
+    }
+
+    /// Whether the store was away for so long that this replica goes on by itself.
+    pub(crate) fn may_go_alone(&self) -> bool {
+        match self.means.outage.refresh {
+            RefreshAlone::Wait => false,
+            RefreshAlone::Local => {
+                self.away().since.is_some_and(|since| since.elapsed() >= self.means.outage.after)
+            }
+        }
+    }
+
+    /// Whether the requests of sessions must wait, because nobody knows which were ended elsewhere.
+    pub(crate) fn is_blind(&self) -> bool {
+        match self.means.outage.denials {
+            Denials::Open => false,
+            // A look takes as long as its patience, where nothing happens.
+            Denials::Closed => {
+                self.away().followed_at.is_none_or(|at| at.elapsed() > follow::PROMPT + follow::PATIENCE)
+            }
+        }
+    }
+
+    /// Reads, lets `decide`, and writes if nobody was faster; decides anew otherwise.
+    async fn change<T>(
+        &self,
+        sid: &SessionId,
+        decide: impl Fn(Option<&Stored>, Timestamp) -> Change<T>,
+    ) -> Result<T, StoreError> {
+        let key = Key::new("session", sid.as_bytes());
+        let mut found = self.read(key).await?;
+        for _ in 0..TRIES {
+            let seen = found.record.as_ref().map(|(version, _)| *version);
+            let stored = match &found.record {
+                Some((_, value)) => self.open(sid, value)?,
+                None => None,
+            };
+            let (record, outcome) = match decide(stored.as_ref(), found.now) {
+                Change::Leave(outcome) => return Ok(outcome),
+                Change::Write(record, outcome) => (record, outcome),
+            };
+            let (Some(value), Some(note)) =
+                (wire::seal(&self.sealer, &record), wire::note(&self.sealer, &record))
+            else {
+                return Err(StoreError::Refused);
+            };
+            let version = Version::new();
+            let swap = Swap { key, seen, version, value, keep_for: self.terms.keep_for, note: Some(note) };
+            let asked = self.means.clock.own_now();
+            match self.timed(self.means.store.swap(swap)).await? {
+                Swapped::Done(now) => {
+                    self.observe(now, asked);
+                    return Ok(outcome);
+                }
+                Swapped::Lost(newer) => found = newer,
+            }
+        }
+        Err(StoreError::Refused)
+    }
+
+    async fn read(&self, key: Key) -> Result<Found, StoreError> {
+        let asked = self.means.clock.own_now();
+        let found = self.timed(self.means.store.read(key)).await?;
+        self.observe(found.now, asked);
+        Ok(found)
+    }
+
+    /// The record in `value`; `None` where it is none of this session's. What a newer version wrote, or a key that
+    /// is not here yet sealed, is left alone.
+    fn open(&self, sid: &SessionId, value: &[u8]) -> Result<Option<Stored>, StoreError> {
+        match wire::open(&self.sealer, value) {
+            Ok(record) if record.sid == *sid => Ok(Some(record)),
+            Ok(_) | Err(OpenError::Forged | OpenError::Malformed) => {
+                tracing::warn!(session = %sid.log_id(), "a record of the store is not this session's");
+                Ok(None)
+            }
+            Err(OpenError::UnknownKey | OpenError::UnknownVersion) => Err(StoreError::Refused),
+        }
+    }
+
+    /// One operation within its deadline.
+    async fn timed<T>(&self, operation: Pending<'_, T>) -> Result<T, StoreError> {
+        self.judged(tokio::time::timeout(self.means.timeout, operation)).await
+    }
+
+    async fn judged<T>(
+        &self,
+        operation: impl Future<Output = Result<Result<T, StoreError>, tokio::time::error::Elapsed>>,
+    ) -> Result<T, StoreError> {
+        let result = operation.await.unwrap_or(Err(StoreError::TimedOut));
+        match &result {
+            Ok(_) => {
+                if let Some(since) = self.away().since.take() {
+                    tracing::info!(away = ?since.elapsed(), "the store is back");
+                    self.came_back.notify_one();
+                }
+            }
+            Err(error) => {
+                self.metrics.store_failed(error.label());
+                let first = self.away().since.is_none();
+                self.away().since.get_or_insert_with(Instant::now);
+                if first {
+                    tracing::warn!(error = error.label(), outage = ?self.means.outage, "the store does not answer");
+                }
+            }
+        }
+        result
+    }
+
+    fn observe(&self, now: Timestamp, asked: Timestamp) {
+        let answered = self.means.clock.own_now();
+        if let Some(moved) = self.means.clock.observe(now, asked, answered) {
+            tracing::warn!(by = ?moved, "this machine's clock differs from the store's, which all replicas go by");
+        }
+    }
+
+    fn away(&self) -> std::sync::MutexGuard<'_, Away> {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn entries(&self, cursor: Cursor) -> Result<Batch, StoreError> {
+        let asked = self.store().entries(cursor, follow::PATIENCE);
+        self.judged(tokio::time::timeout(follow::PATIENCE + self.means.timeout, asked)).await
+    }
+
+    /// The same without waiting for more.
+    async fn entries_now(&self, cursor: Cursor) -> Result<Batch, StoreError> {
+        self.timed(self.store().entries(cursor, Duration::ZERO)).await
+    }
+
+    fn store(&self) -> &dyn Store {
+        &*self.means.store
+    }
+}
+
+/// How often a change is tried again because somebody was faster. Replicas do a handful of things to one session.
+const TRIES: usize = 32;
+/// Notes that a waiting flight may lag behind; it looks by itself as well.
+const HEARD: usize = 1024;

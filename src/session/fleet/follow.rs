@@ -1,0 +1,163 @@
+//! Listens to the fleet: denials, notes, and the store's return.
+//!
+//! The log of denials is read from its beginning before this replica reports ready, and followed from there without
+//! a gap: after an outage it goes on where it was. Notes only save waiting; one that is missed costs nothing but time.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::Weak;
+use std::time::Duration;
+
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::{Fleet, wire};
+use crate::base::secret::random;
+use crate::session::cookie::seal::OpenError;
+use crate::session::sessions::Shared;
+use crate::store::Cursor;
+
+/// How long one look at the log waits for a new entry.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A replica that has not read the log to its end for so long does not know what was ended: denials are promised
+/// within 5 s.
+pub(crate) const PROMPT: Duration = Duration::from_secs(5);
+
+/// The pause after a failed look, at least; up to twice as long.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Between two sessions that are brought to a store that came back: it has everybody else to serve as well.
+const PACE: Duration = Duration::from_millis(2);
+
+/// How the following goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Following {
+    /// The log was not read to its end yet: sessions that were ended elsewhere may pass.
+    Loading,
+    /// It was.
+    Loaded,
+}
+
+/// Reads the log of denials and goes on reading.
+pub(crate) async fn denials(shared: Weak<Shared>, state: watch::Sender<Following>) {
+    let mut cursor = Cursor::default();
+    let mut lost_at = None;
+    loop {
+        let Some((shared, fleet)) = alive(&shared) else { return };
+        match fleet.entries(cursor.clone()).await {
+            Ok(batch) => {
+                let caught_up = batch.entries.is_empty();
+                for entry in &batch.entries {
+                    take_in(&shared, &fleet, entry);
+                }
+                cursor = batch.cursor;
+                if caught_up {
+                    fleet.away().followed_at = Some(Instant::now());
+                    state.send_replace(Following::Loaded);
+                }
+                if fleet.store().data_lost_at() != lost_at {
+                    lost_at = fleet.store().data_lost_at();
+                    restore(&shared, &fleet).await;
+                }
+            }
+            Err(_) => tokio::time::sleep(jittered(PAUSE)).await,
+        }
+    }
+}
+
+/// Takes over what notes tell of sessions that are known here, and wakes the flights that wait for them.
+pub(crate) async fn notes(shared: Weak<Shared>) {
+    let Some((_, fleet)) = alive(&shared) else { return };
+    let mut notes = fleet.store().notes();
+    drop(fleet);
+    loop {
+        let note = match notes.recv().await {
+            Ok(note) => note,
+            Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return,
+        };
+        let Some((shared, fleet)) = alive(&shared) else { return };
+        let Some((sid, newest)) = wire::read_note(&fleet.sealer, &note) else { continue };
+        // Nobody may be waiting.
+        drop(fleet.heard.send((sid, newest)));
+        if shared.registry.is_behind_of(&sid, newest) {
+            shared.look_up(sid);
+        }
+    }
+}
+
+/// Brings what was made while the store was away, whenever it is back.
+pub(crate) async fn returns(shared: Weak<Shared>) {
+    let Some((_, fleet)) = alive(&shared) else { return };
+    let came_back = Arc::clone(&fleet.came_back);
+    drop(fleet);
+    loop {
+        came_back.notified().await;
+        // Every replica notices in the same moment.
+        tokio::time::sleep(jittered(PAUSE)).await;
+        let Some((shared, fleet)) = alive(&shared) else { return };
+        bring(&shared, &fleet).await;
+    }
+}
+
+fn alive(shared: &Weak<Shared>) -> Option<(Arc<Shared>, Arc<Fleet>)> {
+    let shared = shared.upgrade()?;
+    let fleet = Arc::clone(shared.fleet.as_ref()?);
+    Some((shared, fleet))
+}
+
+fn take_in(shared: &Arc<Shared>, fleet: &Fleet, entry: &[u8]) {
+    match wire::open_denial(&fleet.sealer, entry) {
+        Ok(denial) => shared.deny(&denial),
+        Err(OpenError::UnknownKey | OpenError::UnknownVersion) => {
+            tracing::error!(
+                "a denial cannot be read: its key is not in the ring, or a newer release wrote it"
+            );
+        }
+        Err(OpenError::Forged | OpenError::Malformed) => {
+            tracing::error!("an entry in the log of denials was not written by this fleet");
+        }
+    }
+}
+
+/// Writes everything that other replicas cannot know but from the store. Where it leaves again, its next return goes
+/// on with the rest.
+async fn bring(shared: &Arc<Shared>, fleet: &Fleet) {
+    for made in shared.behind() {
+        if fleet.catch_up(&made).await.is_err() {
+            return;
+        }
+        shared.registry.caught_up(&made.sid, made.newest);
+        tokio::time::sleep(PACE).await;
+    }
+}
+
+/// The store lost its data: what this replica knows goes there again. Denials that others have written again
+/// meanwhile are not written twice.
+async fn restore(shared: &Arc<Shared>, fleet: &Fleet) {
+    tokio::time::sleep(jittered(PAUSE)).await;
+    shared.registry.all_behind();
+    let mut there = HashSet::new();
+    let mut cursor = Cursor::default();
+    while let Ok(batch) = fleet.entries_now(cursor).await {
+        if batch.entries.is_empty() {
+            break;
+        }
+        there.extend(batch.entries.iter().filter_map(|entry| wire::open_denial(&fleet.sealer, entry).ok()));
+        cursor = batch.cursor;
+    }
+    for denial in shared.registry.denials() {
+        if !there.contains(&denial) && fleet.deny(&denial).await.is_err() {
+            break;
+        }
+    }
+    bring(shared, fleet).await;
+}
+
+/// `pause`, up to doubled.
+pub(crate) fn jittered(pause: Duration) -> Duration {
+    let [random] = random::<1>();
+    pause + pause * u32::from(random) / 256
+}

@@ -1,0 +1,171 @@
+//! What a replica does for the fleet beside its requests.
+//!
+//! Looks up what others know of a session, takes over what they made, tells them what was shown here, and ends
+//! sessions for all.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::HeaderValue;
+use tokio::time::sleep;
+
+use super::Shared;
+use crate::session::codec::{self, Unreadable};
+use crate::session::cookie::seal::{KeyRefused, OpenError, Purpose, Sealer};
+use crate::session::denied::Denial;
+use crate::session::fleet::follow::jittered;
+use crate::session::fleet::{Fleet, Means, Terms};
+use crate::session::model::{Generation, Session, SessionId};
+use crate::session::refresh::lease;
+use crate::session::refresh::record::{Aftermath, EndCause, Outcome};
+use crate::session::refresh::stored::Stored;
+use crate::session::settings::Settings;
+use crate::telemetry::metrics::{Metrics, RefreshOutcome};
+
+impl Shared {
+    /// Takes over what the store knows of a session, beside whatever goes on.
+    pub(crate) fn look_up(self: &Arc<Self>, sid: SessionId) {
+        let Some(fleet) = self.fleet.clone() else { return };
+        let shared = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let Ok(Some(stored)) = fleet.look_up(sid).await else { return };
+            if let Some(cause) = stored.ended() {
+                shared.deny(&Denial::Session { sid, cause: cause.into() });
+            } else if let Outcome::Elsewhere(lesson) = lease::taken_over(&shared, &sid, &stored) {
+                shared.registry.learn(&sid, lesson);
+            }
+        });
+    }
+
+    /// Another replica, or an operator, ended sessions.
+    pub(crate) fn deny(&self, denial: &Denial) {
+        self.registry.deny(denial, self.clock.now());
+    }
+
+    /// Whether this process is coming to rest.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Counts what happens besides an outcome.
+    pub(crate) fn count(&self, outcome: RefreshOutcome) {
+        self.metrics.refresh(outcome);
+    }
+
+    /// Starts work that goes on until it succeeds; shutdown does not wait for it.
+    pub(crate) fn keep_trying(&self, work: impl Future<Output = ()> + Send + 'static) {
+        drop(self.tasks.spawn_endless(work));
+    }
+
+    /// Revokes a refresh token that nobody will use.
+    pub(crate) fn revoke_soon(self: &Arc<Self>, session: Arc<Session>) {
+        self.follow_up(Aftermath { revoke: Some(session), ..Aftermath::default() });
+    }
+
+    /// What the store does not know of this replica's sessions.
+    pub(crate) fn behind(&self) -> Vec<Stored> {
+        let lessons = self.registry.behind();
+        let stored = lessons.into_iter().filter_map(|lesson| {
+            let newest = lesson.newest?;
+            let mut stored = Stored::new(newest.sid, newest.generation);
+            stored.successor = self.seal_for_all(&newest).map(|(sealed, _)| sealed);
+            stored.generations = lesson.generations;
+            Some(stored)
+        });
+        stored.collect()
+    }
+
+    /// The sealed value of a generation, and the cookies that carry it: the same for every replica.
+    pub(crate) fn seal_for_all(&self, session: &Session) -> Option<(String, Arc<[HeaderValue]>)> {
+        let sealed = self.sealer.seal(codec::encode(session).ok()?).ok()?;
+        let cookies = self.cookies_of(&sealed, session, self.clock.now()).ok()?;
+        Some((sealed, cookies))
+    }
+
+    /// Opens the generation that another replica made.
+    pub(crate) fn open_successor(&self, stored: &Stored) -> Option<(Arc<Session>, Arc<[HeaderValue]>)> {
+        let sealed = stored.successor.as_ref()?;
+        let mut plain = Vec::new();
+        let opened = self.sealer.open(sealed.as_bytes(), &mut plain).map_err(OpenError::label);
+        let session = opened.and_then(|bytes| {
+            codec::decode(bytes).and_then(|wire| wire.to_session()).map_err(|Unreadable| "unreadable")
+        });
+        plain.fill(0);
+        match session {
+            Ok(session) if session.sid == stored.sid && session.generation == stored.newest => {
+                let cookies = self.cookies_of(sealed, &session, self.clock.now()).ok()?;
+                Some((Arc::new(session), cookies))
+            }
+            Ok(_) => None,
+            Err(label) => {
+                self.metrics.cookie_rejected(label);
+                None
+            }
+        }
+    }
+
+    /// Notes that a browser has shown a generation, beside whatever goes on.
+    pub(crate) fn acknowledge(self: &Arc<Self>, (generation, newest): (Generation, Arc<Session>)) {
+        let Some(fleet) = self.fleet.clone() else { return };
+        let shared = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let current = newest.generation == generation;
+            let sealed = if current { shared.seal_for_all(&newest) } else { None };
+            let sealed = sealed.as_ref().map(|(sealed, _)| sealed.as_str());
+            if fleet.acknowledge(newest.sid, generation, sealed).await.is_err() {
+                shared.registry.fall_behind(&newest.sid);
+            }
+        });
+    }
+
+    /// Ends a session for the fleet, however long it takes to reach the store. Returns what was known of it, where it
+    /// was reached at once.
+    pub(crate) async fn end_for_all(
+        self: &Arc<Self>,
+        session: &Session,
+        cause: EndCause,
+    ) -> Option<Box<Stored>> {
+        let fleet = self.fleet.as_ref()?;
+        match fleet.end(session.sid, cause).await {
+            Ok(stored) => stored,
+            Err(_) => {
+                let (fleet, sid) = (Arc::clone(fleet), session.sid);
+                self.keep_trying(async move {
+                    while fleet.end(sid, cause).await.is_err() {
+                        sleep(jittered(KEEP_TRYING)).await;
+                    }
+                });
+                None
+            }
+        }
+    }
+}
+
+/// This replica's place in the fleet, where there is a store.
+pub(super) fn fleet(
+    means: Option<Means>,
+    settings: &Settings,
+    provider_timeout: Duration,
+    metrics: &Metrics,
+) -> Result<Option<Arc<Fleet>>, KeyRefused> {
+    let Some(means) = means else { return Ok(None) };
+    let sealer = Sealer::new(&settings.keys, Purpose::Store, "record")?;
+    let terms = Terms {
+        lease: lease_term(provider_timeout),
+        keep_for: settings.lifetime + settings.grace,
+        grace: settings.grace,
+        after_unknown: settings.after_unknown,
+    };
+    Ok(Some(Arc::new(Fleet::new(means, sealer, terms, metrics.clone()))))
+}
+
+/// A lease outlives every answer that may still come when its holder cannot prolong it any more: it is prolonged
+/// every third of its term.
+fn lease_term(provider_timeout: Duration) -> Duration {
+    provider_timeout * 3 / 2 + Duration::from_secs(2)
+}
+
+/// Between two attempts at what must not get lost.
+const KEEP_TRYING: Duration = Duration::from_secs(1);
