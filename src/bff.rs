@@ -7,6 +7,7 @@ pub mod callback;
 pub mod endpoints;
 pub mod login;
 pub mod logout;
+pub mod operator;
 pub mod pages;
 pub mod pending_login;
 pub mod return_to;

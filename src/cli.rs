@@ -2,12 +2,14 @@
 //!
 //! A file per command. Exit codes: 0 done, 1 failed, 64 bad usage or configuration (`EX_USAGE` of sysexits).
 
+mod admin_call;
 mod check;
 pub mod dev;
 mod healthcheck;
 mod keygen;
 mod run;
 mod schema;
+mod sessions;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -41,6 +43,16 @@ pub enum Command {
     Schema,
     /// Ask a running gateway whether it is ready; for container health checks
     Healthcheck(HealthcheckArgs),
+    /// End sessions of a running gateway
+    #[command(subcommand)]
+    Sessions(SessionsCommand),
+}
+
+/// What to do with sessions.
+#[derive(Debug, Subcommand)]
+pub enum SessionsCommand {
+    /// End sessions at every replica, within five seconds
+    End(EndArgs),
 }
 
 /// Arguments of `run`.
@@ -107,6 +119,32 @@ pub struct HealthcheckArgs {
     pub address: SocketAddr,
 }
 
+/// Arguments of `sessions end`.
+#[derive(Debug, Args)]
+pub struct EndArgs {
+    /// Which sessions
+    #[command(flatten)]
+    pub which: Which,
+    /// The admin address of a gateway; one of several replicas is enough
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
+    pub address: SocketAddr,
+}
+
+/// Which sessions to end.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Which {
+    /// One session, by the name that logs give it: 16 hexadecimal digits
+    #[arg(long, value_name = "TAG")]
+    pub sid: Option<String>,
+    /// Every session of a user that has begun by now, by the `sub` at the provider
+    #[arg(long, value_name = "SUB")]
+    pub sub: Option<String>,
+    /// Every session that has begun by now
+    #[arg(long)]
+    pub all: bool,
+}
+
 /// Does what was asked for.
 pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
@@ -116,6 +154,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Dev(args) => dev::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
+        Command::Sessions(SessionsCommand::End(args)) => sessions::end(&args),
     }
 }
 
@@ -157,5 +196,8 @@ mod tests {
         assert!(Cli::try_parse_from(["bearward", "dev", "--upstream", "http://127.0.0.1:1"]).is_ok());
         assert!(Cli::try_parse_from(["bearward", "dev", "--upstream", "nowhere"]).is_err());
         assert!(Cli::try_parse_from(["bearward"]).is_err());
+        assert!(Cli::try_parse_from(["bearward", "sessions", "end", "--sub", "alice"]).is_ok());
+        assert!(Cli::try_parse_from(["bearward", "sessions", "end"]).is_err(), "nobody ends all by accident");
+        assert!(Cli::try_parse_from(["bearward", "sessions", "end", "--all", "--sub", "alice"]).is_err());
     }
 }

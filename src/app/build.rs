@@ -17,7 +17,7 @@ use crate::base::time::Clock;
 use crate::base::tls::{self, TlsError};
 use crate::bff::Bff;
 use crate::config::Settings;
-use crate::edge::admin::Admin;
+use crate::edge::admin::{Admin, Served};
 use crate::edge::live::Live;
 use crate::edge::metrics::Metrics as EdgeMetrics;
 use crate::edge::readiness::Readiness;
@@ -116,7 +116,11 @@ impl App {
         warm_up(&tasks, provider, &readiness);
         let admin = edge
             .admin
-            .map(|address| Admin::start(address, background.handle(), Arc::clone(&readiness), metrics))
+            .map(|address| {
+                let bff = Some(Arc::clone(&live.bff));
+                let served = Served { readiness: Arc::clone(&readiness), metrics, bff };
+                Admin::start(address, background.handle(), served)
+            })
             .transpose()?;
         let drain = edge.drain.clone();
         let edge = Edge::start(&edge, &Arc::new(live))?;

@@ -1,4 +1,4 @@
-//! Health and metrics, on an address of their own that is never public.
+//! Health, metrics and what operators ask for, on an address that is never public.
 //!
 //! It runs beside the workers, so that it answers while they are busy or draining.
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -21,6 +21,7 @@ use tokio::task::AbortHandle;
 
 use super::EdgeError;
 use super::readiness::Readiness;
+use crate::bff::Bff;
 use crate::telemetry::metrics::{self, Metrics};
 
 /// The running admin listener. Dropping it closes it.
@@ -35,12 +36,7 @@ impl Admin {
     ///
     /// # Errors
     /// Where the address is taken.
-    pub fn start(
-        address: SocketAddr,
-        runtime: &Handle,
-        readiness: Arc<Readiness>,
-        metrics: Metrics,
-    ) -> Result<Self, EdgeError> {
+    pub fn start(address: SocketAddr, runtime: &Handle, served: Served) -> Result<Self, EdgeError> {
         let fail = |source| EdgeError::Listen { address, source };
         let socket = std::net::TcpListener::bind(address).map_err(fail)?;
         socket.set_nonblocking(true).map_err(fail)?;
@@ -49,7 +45,7 @@ impl Admin {
             let _inside = runtime.enter();
             TcpListener::from_std(socket).map_err(fail)?
         };
-        let task = accept(listener, Served { readiness, metrics });
+        let task = accept(listener, served);
         #[expect(clippy::disallowed_methods, reason = "the edge's own loops spawn")]
         let task = runtime.spawn(task).abort_handle();
         Ok(Self { address, task })
@@ -67,10 +63,15 @@ impl Drop for Admin {
     }
 }
 
-#[derive(Clone)]
-struct Served {
-    readiness: Arc<Readiness>,
-    metrics: Metrics,
+/// What the listener tells of, and whom it asks.
+#[derive(Debug, Clone)]
+pub struct Served {
+    /// Whether requests should come.
+    pub readiness: Arc<Readiness>,
+    /// What was counted.
+    pub metrics: Metrics,
+    /// Ends sessions, where there are any.
+    pub bff: Option<Arc<Bff>>,
 }
 
 async fn accept(listener: TcpListener, served: Served) {
@@ -84,8 +85,8 @@ async fn accept(listener: TcpListener, served: Served) {
 
 async fn serve(tcp: TcpStream, served: Served) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let response = served.answer(request.method(), request.uri().path());
-        async move { Ok::<_, Infallible>(response) }
+        let served = served.clone();
+        async move { Ok::<_, Infallible>(served.answer(request).await) }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(5)).max_buf_size(16 * 1024);
@@ -94,14 +95,22 @@ async fn serve(tcp: TcpStream, served: Served) {
 }
 
 impl Served {
-    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
-        if method != Method::GET && method != Method::HEAD {
-            return response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "");
-        }
-        match path {
-            "/healthz" => response(StatusCode::OK, TEXT, "ok\n"),
-            "/readyz" => self.ready(),
-            "/metrics" => self.metrics(),
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        match (request.uri().path(), &self.bff) {
+            ("/healthz", _) if reads => response(StatusCode::OK, TEXT, "ok\n"),
+            ("/readyz", _) if reads => self.ready(),
+            ("/metrics", _) if reads => self.metrics(),
+            ("/sessions/end", Some(bff)) if request.method() == Method::POST => {
+                let (parts, body) = request.into_parts();
+                match Limited::new(body, MOST_BODY).collect().await {
+                    Ok(body) => bff.end_sessions(&parts.headers, &body.to_bytes()).await.map(Full::new),
+                    Err(_) => response(StatusCode::PAYLOAD_TOO_LARGE, TEXT, ""),
+                }
+            }
+            ("/healthz" | "/readyz" | "/metrics" | "/sessions/end", _) => {
+                response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "")
+            }
             _ => response(StatusCode::NOT_FOUND, TEXT, ""),
         }
     }
@@ -117,6 +126,9 @@ impl Served {
         response(StatusCode::OK, metrics::CONTENT_TYPE, self.metrics.encode())
     }
 }
+
+/// An operator's wish is a line.
+const MOST_BODY: usize = 4096;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -149,7 +161,8 @@ mod tests {
         let metrics = Metrics::new();
         drop(metrics.register(super::super::metrics::Metrics::register));
         let address = "127.0.0.1:0".parse().unwrap();
-        let admin = Admin::start(address, &Handle::current(), Arc::clone(&readiness), metrics).unwrap();
+        let served = Served { readiness: Arc::clone(&readiness), metrics, bff: None };
+        let admin = Admin::start(address, &Handle::current(), served).unwrap();
         assert!(get(&admin, "/readyz").await.starts_with("HTTP/1.1 200"));
         readiness.set("provider", "discovery failed");
         let unready = get(&admin, "/readyz").await;

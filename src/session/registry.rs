@@ -105,14 +105,16 @@ impl Registry {
     }
 
     /// What is known of a session whose authentic cookie is the first thing seen of it: it may have been ended before.
-    fn adopt(&self, session: Arc<Session>) -> Entry {
+    /// Then its token may still be there to be revoked: nobody knew it when an operator ended the sessions of a user.
+    fn adopt(&self, session: Arc<Session>) -> (Entry, Option<Arc<Session>>) {
         let ended = self.denied().cause_of(&session);
         let mut record = Record::adopt(session);
-        if let Some(cause) = ended {
+        let revoke = ended.and_then(|cause| {
             // It was counted and told where it was ended.
-            drop(record.end(cause, &self.policy));
-        }
-        Entry::new(record)
+            let revoke = record.end(cause, &self.policy).revoke;
+            revoke.filter(|_| cause == EndCause::Operator)
+        });
+        (Entry::new(record), revoke)
     }
 
     #[expect(clippy::indexing_slicing, reason = "the index is taken modulo the number of shards")]
@@ -143,14 +145,15 @@ impl Registry {
     ) -> Answer {
         let (presented, seen_at) = cookie;
         let mut shard = self.shard(&presented.sid);
-        let mut sight = Sight::Again;
+        let (mut sight, mut revoke) = (Sight::Again, None);
         if let Some(session) = session {
             if let Some(entry) = shard.get_mut(&presented.sid) {
                 entry.record.raise(session);
             } else {
                 self.make_room(&mut shard, now);
-                shard.insert(presented.sid, self.adopt(session));
-                sight = Sight::First;
+                let (entry, unknown_token) = self.adopt(session);
+                shard.insert(presented.sid, entry);
+                (sight, revoke) = (Sight::First, unknown_token);
             }
         }
         let Some(entry) = shard.get_mut(&presented.sid) else {
@@ -160,8 +163,9 @@ impl Registry {
             return Answer::Unknown;
         }
         let lets_through = |failed_at| self.health().lets_through(failed_at, now);
-        let (admission, aftermath) =
+        let (admission, mut aftermath) =
             entry.record.present((presented.generation, seen_at), ask, now, &self.policy, lets_through);
+        aftermath.revoke = aftermath.revoke.or(revoke.take());
         let settled = match &admission {
             Admission::Wait(_) | Admission::Serve(_, Some(_)) => {
                 Some(entry.settled.get_or_insert_with(|| watch::Sender::new(())).subscribe())
@@ -209,10 +213,7 @@ impl Registry {
         let mut shard = self.shard(&session.sid);
         let entry =
             shard.entry(session.sid).or_insert_with(|| Entry::new(Record::adopt(Arc::clone(session))));
-        let aftermath = entry.record.end(cause, &self.policy);
-        entry.sealed = None;
-        entry.settled = None;
-        aftermath
+        entry.end(cause, &self.policy)
     }
 
     /// The `Set-Cookie` values that a response must carry: see [`Record::cookie_due`]. `seal` makes them from a
@@ -260,25 +261,26 @@ impl Registry {
     }
 
     /// Takes in a denial: ends what it covers, and remembers it for sessions that are not known yet. A flight under
-    /// way revokes what it gets.
-    pub(crate) fn deny(&self, denial: &Denial, now: Timestamp) {
+    /// way revokes what it gets. Returns the sessions that were ended just now, with what is to be revoked.
+    pub(crate) fn deny(&self, denial: &Denial, now: Timestamp) -> Vec<Aftermath> {
         self.denied().add(denial, now.plus(self.policy.lifetime));
         match denial {
             Denial::Session { sid, .. } => {
-                if let Some(entry) = self.shard(sid).get_mut(sid) {
-                    entry.end_elsewhere(denial.cause(), &self.policy);
-                }
+                let mut shard = self.shard(sid);
+                let entry = shard.get_mut(sid);
+                entry.map(|entry| entry.end(denial.cause(), &self.policy)).into_iter().collect()
             }
             Denial::Tagged { .. } | Denial::Subject { .. } | Denial::Everyone { .. } => {
+                let mut ended = Vec::new();
                 for shard in &self.shards {
                     let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
                     let covered = |entry: &&mut Entry| {
                         entry.record.newest().is_some_and(|session| denial.covers(session))
                     };
-                    for entry in shard.values_mut().filter(covered) {
-                        entry.end_elsewhere(denial.cause(), &self.policy);
-                    }
+                    let covered = shard.values_mut().filter(covered);
+                    ended.extend(covered.map(|entry| entry.end(denial.cause(), &self.policy)));
                 }
+                ended
             }
         }
     }
@@ -375,11 +377,11 @@ impl Registry {
 }
 
 impl Entry {
-    fn end_elsewhere(&mut self, cause: EndCause, policy: &Policy) {
-        // It was counted and told where it was ended.
-        drop(self.record.end(cause, policy));
+    fn end(&mut self, cause: EndCause, policy: &Policy) -> Aftermath {
+        let aftermath = self.record.end(cause, policy);
         self.sealed = None;
         self.settled = None;
+        aftermath
     }
 }
 

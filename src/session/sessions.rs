@@ -34,7 +34,9 @@ use crate::oidc::TokenAnswer;
 use crate::oidc::{VerifiedIdToken, access_token_claims};
 use crate::telemetry::audit::{AuditEvent, SessionTag};
 use crate::telemetry::metrics::{Metrics, RefreshOutcome};
+pub use by_operator::Selected;
 
+pub mod by_operator;
 mod duties;
 mod ending;
 

@@ -96,6 +96,13 @@ pub enum AuditEvent<'a> {
         /// Why.
         cause: EndCause,
     },
+    /// An operator ended sessions.
+    OperatorEnd {
+        /// One, a user's, or all.
+        scope: &'static str,
+        /// How many of them were known here.
+        ended: usize,
+    },
     /// A refresh token was handed back to the provider, or could not be.
     Revocation {
         /// The session it belonged to.
@@ -146,6 +153,9 @@ impl AuditEvent<'_> {
             }
             Self::SessionEnded { session, subject, cause } => {
                 Record::new("session_ended", cause.label()).of(session).by(subject)
+            }
+            Self::OperatorEnd { scope, ended } => {
+                Record::new("sessions_ended_by_operator", scope).grave().with(format!("{ended} known here"))
             }
             Self::Revocation { session, result } => Record::new("revocation", result.label()).of(session),
         }
@@ -240,6 +250,7 @@ mod tests {
             AuditEvent::Rollback { session, presented: 3 },
             AuditEvent::CsrfBlocked { reason: "cross_site", session: None },
             AuditEvent::SessionEnded { session, subject: "alice", cause: EndCause::InvalidGrant },
+            AuditEvent::OperatorEnd { scope: "subject", ended: 2 },
             AuditEvent::Revocation { session, result: RevocationResult::Failed },
         ]
     }

@@ -12,6 +12,7 @@ mod edge;
 mod faults;
 mod flow;
 mod logout;
+mod operator;
 mod process;
 mod refresh;
 mod security;

@@ -110,7 +110,9 @@ fn alive(shared: &Weak<Shared>) -> Option<(Arc<Shared>, Arc<Fleet>)> {
 
 fn take_in(shared: &Arc<Shared>, fleet: &Fleet, entry: &[u8]) {
     match wire::open_denial(&fleet.sealer, entry) {
-        Ok(denial) => shared.deny(&denial),
+        Ok(denial) => {
+            shared.deny(&denial);
+        }
         Err(OpenError::UnknownKey | OpenError::UnknownVersion) => {
             tracing::error!(
                 "a denial cannot be read: its key is not in the ring, or a newer release wrote it"

@@ -39,9 +39,15 @@ impl Shared {
         });
     }
 
-    /// Another replica, or an operator, ended sessions.
-    pub(crate) fn deny(&self, denial: &Denial) {
-        self.registry.deny(denial, self.clock.now());
+    /// Sessions were ended: by another replica, which told and revoked, or by an operator, and then every replica
+    /// revokes what it knows. Returns how many were known here and lived.
+    pub(crate) fn deny(self: &Arc<Self>, denial: &Denial) -> usize {
+        let ended = self.registry.deny(denial, self.clock.now());
+        let lived = ended.iter().filter(|aftermath| aftermath.ended.is_some()).count();
+        if denial.cause() == EndCause::Operator {
+            ended.into_iter().for_each(|aftermath| self.follow_up(aftermath));
+        }
+        lived
     }
 
     /// Whether this process is coming to rest.

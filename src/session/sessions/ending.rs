@@ -82,9 +82,9 @@ const fn is_news(cause: EndCause) -> bool {
         | EndCause::InvalidGrant
         | EndCause::Rollback
         | EndCause::Replaced
-        | EndCause::IdTokenMismatch
-        | EndCause::Operator => true,
-        EndCause::Lifetime | EndCause::Idle => false,
+        | EndCause::IdTokenMismatch => true,
+        // The operator's own word is in the log.
+        EndCause::Operator | EndCause::Lifetime | EndCause::Idle => false,
     }
 }
 

@@ -122,13 +122,18 @@ impl World {
         false
     }
 
-    /// A request to the admin listener.
-    pub(crate) async fn admin_get(&self, path: &str) -> Reply {
+    /// An address on the admin listener.
+    pub(crate) fn admin_url(&self, path: &str) -> Url {
         let port = match (&self.app, &self.process) {
             (Some(app), _) => app.admin_address().unwrap().port(),
             (None, process) => process.as_ref().unwrap().admin,
         };
-        let url = Url::parse(&format!("http://127.0.0.1:{port}{path}")).unwrap();
+        Url::parse(&format!("http://127.0.0.1:{port}{path}")).unwrap()
+    }
+
+    /// A request to the admin listener.
+    pub(crate) async fn admin_get(&self, path: &str) -> Reply {
+        let url = self.admin_url(path);
         let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost"))]);
         exchange(&Method::GET, &url, headers, Bytes::new()).await
     }
@@ -170,6 +175,12 @@ impl World {
         [SECRET.to_owned(), KEY.to_owned()]
     }
 
+    /// What the child process has logged so far.
+    pub(crate) fn logged(&self) -> String {
+        let Some(process) = &self.process else { panic!("not in a process") };
+        std::fs::read_to_string(process.folder.path().join("log")).unwrap()
+    }
+
     /// Ends the child process by SIGTERM and returns what it logged.
     pub(crate) async fn stop_process(&self) -> String {
         let Some(process) = &self.process else { panic!("not in a process") };
@@ -180,7 +191,7 @@ impl World {
             state.is_empty() || state.contains(") Z ")
         };
         assert!(self.until(gone).await, "still running ten seconds after SIGTERM");
-        std::fs::read_to_string(process.folder.path().join("log")).unwrap()
+        self.logged()
     }
 
     /// Ends the gateway as SIGTERM does.
