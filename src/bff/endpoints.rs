@@ -19,6 +19,7 @@ use crate::gate::verdict::{AnswerKind, Endpoint, EndpointCall, Refusal};
 use crate::oidc::Provider;
 use crate::session::cookie::seal::KeyRefused;
 use crate::session::sessions::Sessions;
+use crate::session::settings::Key;
 use crate::telemetry::audit::AuditEvent;
 use crate::telemetry::metrics::Metrics;
 
@@ -60,6 +61,15 @@ impl Bff {
             metrics,
             told_of_missing_refresh_token,
         })
+    }
+
+    /// Goes on with another key ring: for sessions and for logins under way.
+    ///
+    /// # Errors
+    /// Where it cannot be used; nothing is changed then.
+    pub fn replace_keys(&self, keys: &[Key]) -> Result<(), KeyRefused> {
+        self.pending.replace_keys(keys)?;
+        self.sessions.replace_keys(keys)
     }
 
     /// Answers a call of an endpoint.

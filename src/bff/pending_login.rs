@@ -123,6 +123,14 @@ impl PendingLogins {
         Ok(Self { sealer: Sealer::new(keys, Purpose::Login, "state")?, burned: Mutex::default() })
     }
 
+    /// Goes on with another key ring.
+    ///
+    /// # Errors
+    /// Where it cannot be used; nothing is changed then.
+    pub fn replace_keys(&self, keys: &[Key]) -> Result<(), KeyRefused> {
+        self.sealer.replace(keys)
+    }
+
     /// The `state` of a login. `None` where it cannot be sealed, which does not happen with checked keys.
     pub fn seal(&self, login: &PendingLogin) -> Option<String> {
         self.sealer.seal(postcard::to_stdvec(login).ok()?).ok()

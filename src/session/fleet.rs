@@ -15,11 +15,12 @@ use std::time::Duration;
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 
-use super::cookie::seal::{OpenError, Sealer};
+use super::cookie::seal::{KeyRefused, OpenError, Sealer};
 use super::denied::Denial;
 use super::model::{Generation, Session, SessionId};
 use super::refresh::record::{EndCause, Repeat};
 use super::refresh::stored::{self, Ask, Kept, Release, Stored};
+use super::settings::Key as RingKey;
 use crate::base::secret::random;
 use crate::base::time::{SharedClock, Timestamp};
 use crate::store::settings::{Denials, Outage, RefreshAlone};
@@ -287,6 +288,11 @@ impl Fleet {
     /// What the store knows of a session.
     pub(crate) async fn look_up(&self, sid: SessionId) -> Result<Option<Box<Stored>>, StoreError> {
         self.change(&sid, |found, _| Change::Leave(found.map(|record| Box::new(record.clone())))).await
+    }
+
+    /// Goes on with another key ring.
+    pub(crate) fn replace_keys(&self, keys: &[RingKey]) -> Result<(), KeyRefused> {
+        self.sealer.replace(keys)
     }
 
     /// Notes about sessions from now on.

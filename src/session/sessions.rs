@@ -24,7 +24,7 @@ use super::model::{Identity, NotABearer, Session, SessionId, Tokens, bearer};
 use super::refresh::flight::{self, bounded};
 use super::refresh::record::{Admission, Ask, Attempt, EndCause, Outcome, Policy, Refused, Repeat};
 use super::registry::{Answer, Registry, Sight};
-use super::settings::{KeepIdToken, Settings};
+use super::settings::{KeepIdToken, Key, Settings};
 use super::ticket::{Presented, Ticket};
 use crate::base::secret::Secret;
 use crate::base::tasks::Tasks;
@@ -319,6 +319,19 @@ impl Sessions {
     /// Deletes every session cookie that a browser sent: `chunks` of them.
     pub fn deletion(&self, chunks: usize) -> Vec<HeaderValue> {
         self.shared.surplus(0, chunks.max(1)).collect()
+    }
+
+    /// Seals with the first of `keys` from now on, and opens with all of them. A session that is known here is sealed
+    /// anew with its next refresh.
+    ///
+    /// # Errors
+    /// Where they cannot be used; nothing is changed then.
+    pub fn replace_keys(&self, keys: &[Key]) -> Result<(), KeyRefused> {
+        self.shared.sealer.replace(keys)?;
+        match &self.shared.fleet {
+            Some(fleet) => fleet.replace_keys(keys),
+            None => Ok(()),
+        }
     }
 
     /// From now on no refresh begins beside a request: its successor would have nobody to carry it.

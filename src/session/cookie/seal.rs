@@ -7,6 +7,7 @@
 //!
 //! XAES-256-GCM: <https://c2sp.org/XAES-256-GCM>.
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::cipher::{self, EncryptingKey, UnboundCipherKey};
 use aws_lc_rs::hkdf;
@@ -63,7 +64,7 @@ pub struct KeyRefused;
 
 /// Seals with the first key of a ring and opens with any.
 pub struct Sealer {
-    keys: Vec<RingKey>,
+    keys: ArcSwap<Vec<RingKey>>,
     purpose: Purpose,
     name: String,
 }
@@ -83,12 +84,17 @@ impl Sealer {
     /// # Errors
     /// Where the ring is empty or a key is refused.
     pub fn new(keys: &[Key], purpose: Purpose, name: &str) -> Result<Self, KeyRefused> {
-        let keys =
-            keys.iter().map(|key| RingKey::derive(key, purpose, name)).collect::<Result<Vec<_>, _>>()?;
-        if keys.is_empty() {
-            return Err(KeyRefused);
-        }
+        let keys = ArcSwap::from_pointee(ring(keys, purpose, name)?);
         Ok(Self { keys, purpose, name: name.to_owned() })
+    }
+
+    /// Goes on with another ring.
+    ///
+    /// # Errors
+    /// Where it is empty or a key is refused; nothing is changed then.
+    pub fn replace(&self, keys: &[Key]) -> Result<(), KeyRefused> {
+        self.keys.store(ring(keys, self.purpose, &self.name)?.into());
+        Ok(())
     }
 
     /// Seals `plain`, which is wiped.
@@ -100,7 +106,8 @@ impl Sealer {
     }
 
     fn seal_with_nonce(&self, mut plain: Vec<u8>, nonce: [u8; NONCE]) -> Result<String, KeyRefused> {
-        let key = self.keys.first().ok_or(KeyRefused)?;
+        let keys = self.keys.load();
+        let key = keys.first().ok_or(KeyRefused)?;
         let (message_key, message_nonce) = key.message_key(nonce)?;
         let tag = message_key
             .seal_in_place_separate_tag(message_nonce, Aad::from(&key.aad), &mut plain)
@@ -120,7 +127,8 @@ impl Sealer {
     /// # Errors
     /// See [`OpenError`].
     pub fn open<'b>(&self, sealed: &[u8], buffer: &'b mut Vec<u8>) -> Result<&'b [u8], OpenError> {
-        let (key, encoded) = self.find_key(sealed)?;
+        let keys = self.keys.load();
+        let (key, encoded) = find_key(&keys, sealed)?;
         buffer.clear();
         base64_simd::URL_SAFE_NO_PAD.decode_append(encoded, buffer).map_err(|_| OpenError::Malformed)?;
         let (nonce, body) = buffer.split_first_chunk_mut::<NONCE>().ok_or(OpenError::Malformed)?;
@@ -130,23 +138,26 @@ impl Sealer {
             .map_err(|_| OpenError::Forged)?;
         Ok(plain)
     }
+}
 
-    fn find_key<'s>(&self, sealed: &'s [u8]) -> Result<(&RingKey, &'s [u8]), OpenError> {
-        for key in &self.keys {
-            if let Some(encoded) = sealed.strip_prefix(key.prefix.as_bytes()) {
-                return Ok((key, encoded));
-            }
+fn ring(keys: &[Key], purpose: Purpose, name: &str) -> Result<Vec<RingKey>, KeyRefused> {
+    let keys = keys.iter().map(|key| RingKey::derive(key, purpose, name)).collect::<Result<Vec<_>, _>>()?;
+    if keys.is_empty() { Err(KeyRefused) } else { Ok(keys) }
+}
+
+fn find_key<'k, 's>(keys: &'k [RingKey], sealed: &'s [u8]) -> Result<(&'k RingKey, &'s [u8]), OpenError> {
+    for key in keys {
+        if let Some(encoded) = sealed.strip_prefix(key.prefix.as_bytes()) {
+            return Ok((key, encoded));
         }
-        let mut parts = sealed.splitn(3, |&b| b == b'.');
-        match (parts.next(), parts.next(), parts.next()) {
-            (Some(b"1"), Some(_), Some(_)) => Err(OpenError::UnknownKey),
-            (Some(version), Some(_), Some(_))
-                if version.len() <= 3 && version.iter().all(u8::is_ascii_digit) =>
-            {
-                Err(OpenError::UnknownVersion)
-            }
-            _ => Err(OpenError::Malformed),
+    }
+    let mut parts = sealed.splitn(3, |&b| b == b'.');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(b"1"), Some(_), Some(_)) => Err(OpenError::UnknownKey),
+        (Some(version), Some(_), Some(_)) if version.len() <= 3 && version.iter().all(u8::is_ascii_digit) => {
+            Err(OpenError::UnknownVersion)
         }
+        _ => Err(OpenError::Malformed),
     }
 }
 

@@ -30,7 +30,8 @@ fn the_cipher_is_xaes_256_gcm() {
         (3, "c2sp.org/XAES-256-GCM", "986ec1832593df5443a179437fd083bf3fdb41abd740a21f71eb769d"),
     ] {
         let key = RingKey::new(&[byte; 32], "1.k.".to_owned(), aad.as_bytes().to_vec()).unwrap();
-        let sealer = Sealer { keys: vec![key], purpose: Purpose::Session, name: String::new() };
+        let sealer =
+            Sealer { keys: ArcSwap::from_pointee(vec![key]), purpose: Purpose::Session, name: String::new() };
         let sealed = sealer.seal_with_nonce(b"XAES-256-GCM".to_vec(), *b"ABCDEFGHIJKLMNOPQRSTUVWX").unwrap();
         let bytes = base64_simd::URL_SAFE_NO_PAD.decode_to_vec(&sealed.as_bytes()[4..]).unwrap();
         assert_eq!(bytes[24..], unhex(expected));
@@ -56,6 +57,27 @@ fn the_first_key_seals_and_every_key_opens() {
     let from_both = both.seal(b"hello".to_vec()).unwrap();
     assert!(from_both.starts_with("1.new."));
     assert_eq!(open(&old, &from_both), Err(OpenError::UnknownKey));
+}
+
+#[test]
+fn a_ring_is_rolled_in_two_steps_without_a_value_that_nobody_can_open() {
+    // Two replicas roll one after the other, whatever each of them seals meanwhile.
+    let (old, new) = (|| key("old", 1), || key("new", 2));
+    let replicas = [sealer(&[old()]), sealer(&[old()])];
+    let mut sealed = Vec::new();
+    for ring in [vec![old(), new()], vec![new(), old()]] {
+        for replica in &replicas {
+            replica.replace(&ring).unwrap();
+            sealed.extend(replicas.iter().map(|replica| replica.seal(b"session".to_vec()).unwrap()));
+            for value in &sealed {
+                assert!(replicas.iter().all(|replica| open(replica, value).is_ok()), "{value:.8}");
+            }
+        }
+    }
+    assert!(replicas[0].replace(&[]).is_err());
+    assert!(open(&replicas[0], &sealed[0]).is_ok(), "a ring that is refused changes nothing");
+    replicas[0].replace(&[new()]).unwrap();
+    assert_eq!(open(&replicas[0], &sealed[0]), Err(OpenError::UnknownKey));
 }
 
 #[test]
