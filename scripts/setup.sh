@@ -89,6 +89,8 @@ setup_tests() {
   if ! have chromium && ! have chromium-browser && ! have google-chrome; then
     debian chromium || say "no Chromium: the tests with a browser cannot run"
   fi
+  # Only its binary is used: each test starts servers of its own, on free ports and in folders of their own.
+  have redis-server || debian redis-server || say "no Redis: the tests of the shared store cannot run"
   if have npm; then
     packages tests/interop/node || say "no packages for the tests with other providers"
     packages tests/browser || say "no packages for the tests with a browser"

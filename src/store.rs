@@ -20,6 +20,7 @@ use crate::base::secret::{random, sha256};
 use crate::base::time::Timestamp;
 
 pub mod memory;
+pub mod redis;
 pub mod settings;
 
 /// What a store's operation is until it is done.
@@ -173,3 +174,6 @@ impl StoreError {
         }
     }
 }
+
+#[cfg(test)]
+mod conformance;

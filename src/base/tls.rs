@@ -91,6 +91,34 @@ pub fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsErr
     Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
 }
 
+/// The same as PEM, for a client that builds its TLS itself.
+///
+/// # Errors
+/// Where the machine has no roots or the file holds no certificate.
+pub fn roots_as_pem(ca_file: Option<&Path>) -> Result<Vec<u8>, TlsError> {
+    let certificates = match ca_file {
+        Some(path) => read_certificates(path)?,
+        None => rustls_native_certs::load_native_certs().certs,
+    };
+    let mut pem = String::new();
+    for certificate in certificates {
+        let usable = RootCertStore::empty().add(certificate.clone());
+        // Machines carry roots that are no longer well-formed; a file that was named must be good.
+        if let Err(error) = usable {
+            if ca_file.is_some() {
+                return Err(TlsError::Refused(error));
+            }
+            continue;
+        }
+        let body = base64_simd::STANDARD.encode_to_string(&certificate);
+        pem.push_str(&format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n"));
+    }
+    if pem.is_empty() {
+        return Err(TlsError::NoRoots);
+    }
+    Ok(pem.into_bytes())
+}
+
 /// A client that trusts nobody, for a peer that is spoken to without TLS.
 pub fn trusting_nobody() -> Arc<ClientConfig> {
     #[expect(clippy::disallowed_methods, reason = "the one place that builds TLS configurations")]
