@@ -1,5 +1,7 @@
 //! The only wiring: settings in, a running gateway out, and back to rest.
 
 mod build;
+mod reload;
 
-pub use build::{App, StartError};
+pub use build::{App, Signal, Signals, StartError};
+pub use reload::ReloadError;

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use url::Url;
 
+use super::reload::Fixed;
 use crate::base::http_client::NetworkClient;
 use crate::base::tasks::Tasks;
 use crate::base::time::Clock;
@@ -56,14 +57,35 @@ pub enum StartError {
     Edge(#[from] EdgeError),
 }
 
+/// The signals that are caught.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: SignalStream,
+    interrupt: SignalStream,
+    hang_up: SignalStream,
+}
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGTERM or SIGINT: come to rest.
+    Stop,
+    /// SIGHUP: read the configuration again.
+    Reload,
+}
+
 /// A running gateway.
 #[derive(Debug)]
 pub struct App {
-    edge: Option<Edge>,
+    pub(super) edge: Option<Edge>,
     admin: Option<Admin>,
     readiness: Arc<Readiness>,
-    sessions: Sessions,
+    pub(super) sessions: Sessions,
     drain: Drain,
+    /// What was served by at the start; its endpoints and counters stay.
+    pub(super) live: Arc<Live>,
+    pub(super) base_path: String,
+    pub(super) fixed: Fixed,
     /// Flights, revocations, the admin listener: what must not depend on a worker's life.
     background: Option<Runtime>,
 }
@@ -74,6 +96,7 @@ impl App {
     /// # Errors
     /// Where something cannot be built or bound; nothing is left running then.
     pub fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let fixed = Fixed::of(&settings);
         let Settings { edge, gate, bff, session, oidc, .. } = settings;
         let background = Builder::new_multi_thread()
             .worker_threads(1)
@@ -101,17 +124,17 @@ impl App {
             },
         )?;
         let origins = Origins::new(&gate.public_url, &gate.trusted_origins);
-        let public_url = gate.public_url.clone();
+        let (public_url, base_path) = (gate.public_url.clone(), gate.base_path.clone());
         let table = Table::new(&gate.base_path, guard_headers(gate.routes))?;
         let upstreams = Upstreams::new(&edge.upstreams)?;
         let edge_metrics = Arc::new(metrics.register(EdgeMetrics::register));
-        let live = Live {
+        let live = Arc::new(Live {
             gate: Arc::new(Gate::new(table, origins, sessions.clone())),
             bff: Arc::new(Bff::new(bff, sessions.clone(), Arc::clone(&provider), clock, metrics.clone())?),
             upstreams,
             metrics: edge_metrics,
             public_url,
-        };
+        });
         let readiness = Arc::new(Readiness::new());
         warm_up(&tasks, provider, &readiness);
         let admin = edge
@@ -123,8 +146,9 @@ impl App {
             })
             .transpose()?;
         let drain = edge.drain.clone();
-        let edge = Edge::start(&edge, &Arc::new(live))?;
-        Ok(Self { edge: Some(edge), admin, readiness, sessions, drain, background: Some(background) })
+        let edge = Some(Edge::start(&edge, &live)?);
+        let background = Some(background);
+        Ok(Self { edge, admin, readiness, sessions, drain, live, base_path, fixed, background })
     }
 }
 
@@ -139,20 +163,30 @@ impl App {
         self.admin.as_ref().map(Admin::address)
     }
 
-    /// Waits for SIGTERM or SIGINT.
+    /// Catches the signals that are for this process from now on.
     ///
     /// # Errors
     /// Where the system lets no signal be awaited.
-    pub fn wait_for_signal(&self) -> std::io::Result<()> {
-        let Some(background) = &self.background else { return Ok(()) };
+    pub fn signals(&self) -> std::io::Result<Signals> {
+        let _inside = self.background.as_ref().map(Runtime::enter);
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next one; none that came since the last is missed.
+    pub fn wait_for(&self, signals: &mut Signals) -> Signal {
+        let Some(background) = &self.background else { return Signal::Stop };
         background.block_on(async {
-            let mut terminate = signal(SignalKind::terminate())?;
-            // Cancel safety: both only wait.
+            // Cancel safety: all only wait.
             tokio::select! {
-                _ = terminate.recv() => {}
-                result = tokio::signal::ctrl_c() => result?,
+                biased;
+                _ = signals.terminate.recv() => Signal::Stop,
+                _ = signals.interrupt.recv() => Signal::Stop,
+                _ = signals.hang_up.recv() => Signal::Reload,
             }
-            Ok(())
         })
     }
 

@@ -1,12 +1,13 @@
 //! `bearward run`: the gateway, from a configuration file, until a signal ends it.
 
 use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::check::rendered;
 use super::{EX_USAGE, RunArgs, failed, tell};
-use crate::app::App;
+use crate::app::{App, Signal};
 use crate::base::time::SystemClock;
 use crate::config;
 use crate::telemetry::logs;
@@ -43,17 +44,42 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
         "sessions are remembered by this replica alone: a second one beside it is only as safe as the provider's \
          overlap for spent refresh tokens"
     );
-    until_signal(app)
+    until_signal(app, |app| reload(app, file))
 }
 
-/// Serves until SIGTERM or SIGINT, then comes to rest.
-pub(super) fn until_signal(app: App) -> ExitCode {
-    if let Err(error) = app.wait_for_signal() {
-        return failed(&chain(&error));
+/// Serves until SIGTERM or SIGINT, then comes to rest; at SIGHUP does what `reload` says.
+pub(super) fn until_signal(app: App, reload: impl Fn(&App)) -> ExitCode {
+    let mut signals = match app.signals() {
+        Ok(signals) => signals,
+        Err(error) => return failed(&chain(&error)),
+    };
+    while app.wait_for(&mut signals) == Signal::Reload {
+        reload(&app);
     }
     tracing::info!("stopping");
     app.stop();
     ExitCode::SUCCESS
+}
+
+/// Reads the file again and goes on with it, or with what was before.
+fn reload(app: &App, file: &Path) {
+    let settings = match config::load(file) {
+        Ok(settings) => settings,
+        Err(problems) => {
+            tell(&rendered(&problems));
+            return tracing::error!(file = %file.display(), "the configuration is refused; the one before goes on");
+        }
+    };
+    tell(&rendered(&settings.warnings));
+    match app.reload(settings) {
+        Ok(waiting) if waiting.is_empty() => tracing::info!(file = %file.display(), "reloaded"),
+        Ok(waiting) => {
+            tracing::warn!(file = %file.display(), ?waiting, "reloaded, but for what needs a restart");
+        }
+        Err(error) => {
+            tracing::error!(error = chain(&error), "the configuration is refused; the one before goes on");
+        }
+    }
 }
 
 /// An error and everything that caused it, on one line.

@@ -15,5 +15,6 @@ mod logout;
 mod operator;
 mod process;
 mod refresh;
+mod reload;
 mod security;
 mod support;

@@ -21,6 +21,7 @@ use super::clock::ShiftedClock;
 
 const SECRET: &str = "a-secret-of-the-tests-0123456789abcdef";
 const KEY: &str = "q1w2e3r4t5y6u7i8o9p0a1s2d3f4g5h6j7k8l9z0x1c";
+const NEXT_KEY: &str = "-PzhZ7V5g9OAKWKyIcTN3iFXGE8lp3MFytHx1sNkkiQ";
 
 /// What a test wants of its world.
 pub(crate) struct WorldBuilder {
@@ -181,11 +182,28 @@ impl World {
         std::fs::read_to_string(process.folder.path().join("log")).unwrap()
     }
 
-    /// Ends the child process by SIGTERM and returns what it logged.
-    pub(crate) async fn stop_process(&self) -> String {
+    fn signal(&self, signal: &str) -> String {
         let Some(process) = &self.process else { panic!("not in a process") };
         let id = process.child.id().unwrap().to_string();
-        assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(std::process::Command::new("kill").args([signal, &id]).status().unwrap().success());
+        id
+    }
+
+    /// Changes the child process' configuration and sends SIGHUP; returns once `logged` is in a new line of its log.
+    pub(crate) async fn reload(&self, change: impl FnOnce(&str) -> String, logged: &str) {
+        let Some(process) = &self.process else { panic!("not in a process") };
+        let file = process.folder.path().join("world.yaml");
+        let text = change(&std::fs::read_to_string(&file).unwrap());
+        std::fs::write(&file, text).unwrap();
+        let before = self.logged().len();
+        self.signal("-HUP");
+        let seen = || async { self.logged()[before..].contains(logged) };
+        assert!(self.until(seen).await, "{logged:?} is not in\n{}", &self.logged()[before..]);
+    }
+
+    /// Ends the child process by SIGTERM and returns what it logged.
+    pub(crate) async fn stop_process(&self) -> String {
+        let id = self.signal("-TERM");
         let gone = || async {
             let state = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
             state.is_empty() || state.contains(") Z ")
@@ -313,6 +331,7 @@ async fn start_process(text: &str, port: u16, admin: u16) -> Process {
         .arg(&file)
         .env("SECRET", SECRET)
         .env("KEY", KEY)
+        .env("NEXT_KEY", NEXT_KEY)
         .stderr(log)
         .kill_on_drop(true)
         .spawn()

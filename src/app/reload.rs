@@ -1,0 +1,99 @@
+//! A new configuration for a gateway that runs.
+//!
+//! Routes, upstreams and session keys are swapped at once; connections, sessions and flights outlive it. What was
+//! built from anything else cannot change under them, and is said to need a restart.
+
+use std::sync::Arc;
+
+use super::build::App;
+use crate::config::Settings;
+use crate::edge::TrustChanged;
+use crate::edge::live::Live;
+use crate::edge::upstream::{UpstreamError, Upstreams};
+use crate::gate::Gate;
+use crate::gate::forward::guard_headers;
+use crate::gate::policy::csrf::Origins;
+use crate::gate::route::table::{Table, TableError};
+use crate::session::cookie::seal::KeyRefused;
+
+/// Why a configuration was not taken; the one before goes on then, whole.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The session keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyRefused),
+    /// The routes contradict each other.
+    #[error(transparent)]
+    Routes(#[from] TableError),
+    /// An upstream cannot be used.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// See [`TrustChanged`].
+    #[error(transparent)]
+    Trust(#[from] TrustChanged),
+    /// The gateway is coming to rest.
+    #[error("the gateway is shutting down")]
+    Stopping,
+}
+
+/// What a running gateway was built from and keeps: the parts of the configuration by name, as they print. Secrets do
+/// not print, so one that changes is not told from one that stays.
+#[derive(Debug)]
+pub(super) struct Fixed(Vec<(&'static str, String)>);
+
+impl Fixed {
+    pub(super) fn of(settings: &Settings) -> Self {
+        let Settings { edge, gate, bff, session, oidc, telemetry, .. } = settings;
+        let limits = (&session.lifetime, &session.idle_timeout, &session.grace, &session.rollback);
+        let kept = (&session.claims, &session.keep_id_token, &session.capacity, &session.cookie);
+        let refresh = (&session.after_unknown, &session.refresh_wait);
+        Self(vec![
+            ("public_url", gate.public_url.to_string()),
+            ("listeners", format!("{:?}", edge.listeners)),
+            ("workers", format!("{:?}", edge.workers)),
+            ("admin", format!("{:?}", edge.admin)),
+            ("limits", format!("{:?}", edge.limits)),
+            ("drain", format!("{:?}", edge.drain)),
+            ("endpoints", format!("{:?} {bff:?}", gate.base_path)),
+            ("provider", format!("{oidc:?}")),
+            ("session", format!("{limits:?} {kept:?}")),
+            ("refresh", format!("{refresh:?}")),
+            ("log", format!("{telemetry:?}")),
+        ])
+    }
+
+    /// The parts that differ.
+    fn differing(&self, other: &Self) -> Vec<&'static str> {
+        let pairs = self.0.iter().zip(&other.0);
+        pairs.filter(|(ours, theirs)| ours != theirs).map(|((name, _), _)| *name).collect()
+    }
+}
+
+impl App {
+    /// Goes on with `settings`. Returns the parts that have changed and need a restart.
+    ///
+    /// # Errors
+    /// Where something cannot be built; nothing is changed then.
+    pub fn reload(&self, settings: Settings) -> Result<Vec<&'static str>, ReloadError> {
+        let edge = self.edge.as_ref().ok_or(ReloadError::Stopping)?;
+        let waiting = self.fixed.differing(&Fixed::of(&settings));
+        let old = &self.live;
+        let gate = settings.gate;
+        // Origins and endpoints belong to the public URL, which stays.
+        let origins = Origins::new(&old.public_url, &gate.trusted_origins);
+        let table = Table::new(&self.base_path, guard_headers(gate.routes))?;
+        let upstreams = Upstreams::new(&settings.edge.upstreams)?;
+        let live = Live {
+            gate: Arc::new(Gate::new(table, origins, self.sessions.clone())),
+            bff: Arc::clone(&old.bff),
+            upstreams,
+            metrics: Arc::clone(&old.metrics),
+            public_url: old.public_url.clone(),
+        };
+        // Last of what can fail but the swap itself, which fails before it changes anything: keys that open more than
+        // before do no harm.
+        old.bff.replace_keys(&settings.session.keys)?;
+        edge.replace(&Arc::new(live))?;
+        Ok(waiting)
+    }
+}
