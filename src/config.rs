@@ -29,6 +29,7 @@ use crate::edge;
 use crate::gate;
 use crate::oidc;
 use crate::session;
+use crate::store;
 use crate::telemetry;
 use problems::Findings;
 use reader::{Read, Reader};
@@ -44,6 +45,8 @@ pub struct Settings {
     pub bff: bff::settings::Settings,
     /// Sessions and their cookie.
     pub session: session::settings::Settings,
+    /// What replicas share.
+    pub store: store::settings::Settings,
     /// The provider.
     pub oidc: oidc::settings::Settings,
     /// Logs.
@@ -93,6 +96,7 @@ pub fn load_text(
             gate: checked.gate,
             bff: checked.bff,
             session: checked.session,
+            store: checked.store,
             oidc: checked.oidc,
             telemetry: checked.telemetry,
             source_digest: sha256(text.as_bytes()),

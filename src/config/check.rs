@@ -10,6 +10,7 @@ mod path;
 mod provider;
 mod route;
 mod session;
+mod store;
 mod template;
 mod upstream;
 mod url;
@@ -26,6 +27,7 @@ use crate::edge as edge_room;
 use crate::gate;
 use crate::oidc;
 use crate::session as session_room;
+use crate::store as store_room;
 use crate::telemetry;
 use crate::telemetry::logs::check_filter;
 use crate::telemetry::settings::{AccessLog, Format};
@@ -36,6 +38,7 @@ pub(crate) struct Checked {
     pub(crate) gate: gate::settings::Settings,
     pub(crate) bff: bff::settings::Settings,
     pub(crate) session: session_room::settings::Settings,
+    pub(crate) store: store_room::settings::Settings,
     pub(crate) oidc: oidc::settings::Settings,
     pub(crate) telemetry: telemetry::settings::Settings,
 }
@@ -44,7 +47,7 @@ pub(crate) struct Checked {
 pub(crate) fn check(file: File, findings: &mut Findings) -> Option<Checked> {
     not_yet(&file, findings);
     let File { public_url, provider, session, routes, workers, listeners, admin, .. } = file;
-    let File { trusted_origins, refresh, upstreams, endpoints, limits, drain, log, .. } = file;
+    let File { trusted_origins, refresh, upstreams, endpoints, limits, drain, log, store, .. } = file;
     let public_url = public_url.and_then(|text| url::public_url(&text, findings));
     let base_path = endpoints.as_ref().and_then(|raw| endpoints::base_path(&raw.value, findings));
     let ours = public_url.as_ref().zip(base_path.as_deref());
@@ -65,6 +68,7 @@ pub(crate) fn check(file: File, findings: &mut Findings) -> Option<Checked> {
     if let Some((session, routes)) = session.as_mut().zip(routes.as_ref()) {
         session::keep_claims(session, routes);
     }
+    let store = store.and_then(|raw| store::check(raw.value, findings));
     let net = edge::Net { listeners, admin, workers, limits, drain };
     let edge = edge::check(net, upstreams, findings);
     let telemetry = log.and_then(|raw| check_log(raw.value, findings));
@@ -81,7 +85,15 @@ pub(crate) fn check(file: File, findings: &mut Findings) -> Option<Checked> {
         routes: routes?,
         trusted_origins: trusted_origins?,
     };
-    Some(Checked { edge: edge?, gate, bff, session: session?, oidc: oidc?, telemetry: telemetry? })
+    Some(Checked {
+        edge: edge?,
+        gate,
+        bff,
+        session: session?,
+        store: store?,
+        oidc: oidc?,
+        telemetry: telemetry?,
+    })
 }
 
 /// Parts that are understood and belong to a later release.
@@ -99,9 +111,6 @@ fn not_yet(file: &File, findings: &mut Findings) {
     }
     if let Some(list) = file.bearer.as_ref().filter(|list| !list.value.is_empty()) {
         findings.not_yet(&list.at, "access tokens that clients bring themselves");
-    }
-    if let Some(store) = &file.store {
-        session::check_store(&store.value, findings);
     }
 }
 

@@ -20,9 +20,10 @@ pub(super) fn verify(file: &File, findings: &mut Findings) {
     }
     let provider = file.provider.as_ref().and_then(|provider| provider.value.ca_file.as_ref());
     let upstreams = file.upstreams.iter().flat_map(|map| &map.value.0);
-    for ca_file in
-        provider.into_iter().chain(upstreams.filter_map(|(_, upstream)| upstream.value.ca_file.as_ref()))
-    {
+    let upstreams = upstreams.filter_map(|(_, upstream)| upstream.value.ca_file.as_ref());
+    let store = file.store.as_ref().and_then(|store| store.value.tls.as_ref());
+    let store = store.and_then(|tls| tls.value.ca_file.as_ref());
+    for ca_file in provider.into_iter().chain(upstreams).chain(store) {
         if let Err(error) = tls::client_config(Some(&ca_file.value)) {
             findings.report(&ca_file.at, said(&error)).help("name a PEM file of certificates");
         }

@@ -7,6 +7,7 @@ pub(crate) mod edge;
 pub(crate) mod provider;
 pub(crate) mod route;
 pub(crate) mod session;
+pub(crate) mod store;
 
 use super::reader::{At, section, words};
 use super::values::Map;
@@ -43,7 +44,7 @@ section! {
         /// How access tokens are refreshed.
         refresh: session::Refresh = {},
         /// What replicas share.
-        store: session::Store = {},
+        store: store::Store = {},
         /// Access tokens that API clients bring themselves. Not supported yet.
         bearer: Vec<At<route::Bearer>> = [],
         /// Upstreams that routes call by name.

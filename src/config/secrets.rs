@@ -157,6 +157,40 @@ impl JsonSchema for MaskedText {
     }
 }
 
+/// A URL that may carry a password: masked.
+#[derive(Clone)]
+pub(crate) struct SecretUrl {
+    /// What it is.
+    pub(crate) text: String,
+    /// Where it comes from: a password belongs into a variable.
+    pub(crate) source: Source,
+}
+
+impl Read for SecretUrl {
+    const SECRET: bool = true;
+
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        reader.findings.mask(&node.extent);
+        let text = reader.text(node, "a URL")?.to_owned();
+        let source = reader.scalar(node, "a URL")?.source;
+        Some(Self { text, source })
+    }
+}
+
+impl JsonSchema for SecretUrl {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Text".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string" })
+    }
+}
+
 /// Somebody may have written the secret itself where `file` or `env` belongs.
 fn mask_keys(entries: &[Entry], reader: &mut Reader<'_>) {
     for entry in entries.iter().filter(|entry| !["id", "file", "env"].contains(&entry.key.as_str())) {

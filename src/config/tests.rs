@@ -32,7 +32,9 @@ impl World {
             std::fs::write(folder.path().join(name), format!("{key}\n")).unwrap();
             environment.insert(variable.to_owned(), key);
         }
-        std::fs::write(folder.path().join("client-secret"), format!("{CLIENT_SECRET}\n")).unwrap();
+        for name in ["client-secret", "redis-password"] {
+            std::fs::write(folder.path().join(name), format!("{CLIENT_SECRET}\n")).unwrap();
+        }
         Self { folder, environment }
     }
 

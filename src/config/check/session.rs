@@ -1,4 +1,4 @@
-//! `session`, `refresh`, `store`: keys, the cookie, and how long things live.
+//! `session`, `refresh`: keys, the cookie, and how long things live.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -72,19 +72,6 @@ pub(super) fn keep_claims(session: &mut Settings, routes: &[Route]) {
     }
     let mut seen = std::collections::HashSet::from(["sub".to_owned()]);
     session.claims.retain(|claim| seen.insert(claim.clone()));
-}
-
-/// Checks `store`.
-pub(super) fn check_store(store: &raw::Store, findings: &mut Findings) {
-    let kind = store.kind.as_ref();
-    if let Some(kind) = kind.filter(|kind| kind.value == raw::StoreKind::Redis) {
-        findings.not_yet(&kind.at, "a store that replicas share").help("write `kind: memory`");
-        return;
-    }
-    let places = [store.url.as_ref().map(|url| &url.at), store.on_outage.as_ref().map(|word| &word.at)];
-    for at in places.into_iter().flatten() {
-        findings.report(at, "a store in memory has no address and no outage").help("drop the key");
-    }
 }
 
 fn check_keys(list: At<Vec<At<KeyText>>>, findings: &mut Findings) -> Option<Vec<Key>> {

@@ -1,7 +1,7 @@
-//! `session`, `refresh` and `store`: sessions and their cookie, as typed.
+//! `session` and `refresh`: sessions and their cookie, as typed.
 
 use crate::config::reader::{At, section, words};
-use crate::config::secrets::{KeyText, MaskedText};
+use crate::config::secrets::KeyText;
 use crate::config::values::Period;
 
 section! {
@@ -86,40 +86,5 @@ words! {
         RetryOnce = "retry_once",
         /// A login when the access token has run out, for providers that raise an alarm at a second attempt.
         Login = "login",
-    }
-}
-
-section! {
-    /// What replicas share.
-    Store
-    optional {
-        /// Where the store is, for `kind: redis`. Not supported yet.
-        url: MaskedText,
-        /// What happens to requests while the store is away, for `kind: redis`. Not supported yet.
-        on_outage: OnOutage,
-    }
-    defaults {
-        /// The kind of store.
-        kind: StoreKind = "memory",
-    }
-}
-
-words! {
-    /// A kind of store.
-    StoreKind {
-        /// None: each replica for itself.
-        Memory = "memory",
-        /// Redis or Valkey. Not supported yet.
-        Redis = "redis",
-    }
-}
-
-words! {
-    /// What happens to requests while the store is away.
-    OnOutage {
-        /// They are served.
-        Open = "open",
-        /// They are refused.
-        Closed = "closed",
     }
 }

@@ -7,6 +7,7 @@ use crate::config::Settings;
 use crate::gate::settings::{Auth, PathPattern, Piece, RefreshOn, UpstreamId};
 use crate::oidc::settings::ClientAuth;
 use crate::session::settings::{AfterUnknown, KeepIdToken, Rollback, SameSite, Secure};
+use crate::store::settings::{Address, Denials, Kind, Node, Outage, RefreshAlone, Tls, Topology};
 use crate::telemetry::settings::{AccessLog, Format};
 
 #[track_caller]
@@ -18,7 +19,7 @@ fn load(text: &str) -> Settings {
 fn defaults() {
     let settings = load(super::LEAST);
     let seconds = Duration::from_secs;
-    let Settings { edge, gate, bff, session, oidc, telemetry, .. } = &settings;
+    let Settings { edge, gate, bff, session, store, oidc, telemetry, .. } = &settings;
     assert_eq!(edge.listeners.len(), 1);
     assert_eq!(edge.listeners[0].address.to_string(), "127.0.0.1:8080");
     assert_eq!(edge.admin.unwrap().to_string(), "127.0.0.1:9901");
@@ -54,6 +55,10 @@ fn defaults() {
     assert_eq!((session.grace, session.refresh_wait), (seconds(300), seconds(10)));
     assert_eq!((session.rollback, session.after_unknown), (Rollback::End, AfterUnknown::RetryOnce));
     assert_eq!((session.keep_id_token, session.capacity), (KeepIdToken::Drop, 100_000));
+
+    assert!(matches!(store.kind, Kind::Memory));
+    let outage = Outage { denials: Denials::Open, refresh: RefreshAlone::Local, after: seconds(10) };
+    assert_eq!(store.outage, outage);
 
     assert_eq!(oidc.scopes, ["openid", "profile", "email", "offline_access"]);
     assert_eq!(oidc.id_token_algorithms, ["RS256", "PS256", "ES256", "EdDSA"]);
@@ -177,4 +182,51 @@ fn files_that_cannot_be_read() {
     assert!(crate::config::load(&world.path("bom.yaml")).is_ok());
     std::fs::write(world.path("session.key"), vec![b'A'; 100_000]).unwrap();
     assert!(said(&world.path("gateway.yaml")).contains("it is larger than 65536 bytes"));
+}
+
+#[test]
+fn stores() {
+    let mut world = World::new();
+    world.environment.insert("STORE_URL".to_owned(), "rediss://us%40er:p%2Fw@[::1]/3".to_owned());
+    let store = |lines: &str| {
+        let text = least(&format!("store: {lines}\n"));
+        world.load(&text).unwrap_or_else(|problems| panic!("{problems}")).store
+    };
+    let redis = |lines: &str| match store(lines).kind {
+        Kind::Redis(redis) => *redis,
+        Kind::Memory | Kind::File(_) => panic!("no Redis"),
+    };
+    let node = |host: &str, port| Node { host: host.to_owned(), port };
+
+    let Kind::File(path) = store("{ kind: file, path: state/store.redb }").kind else { panic!("no file") };
+    assert_eq!(path, world.path("state/store.redb"));
+
+    let one = redis("{ kind: redis, url: \"${STORE_URL}\", prefix: \"a:\", timeout: 250ms }");
+    assert!(matches!(&one.topology, Topology::Single(Address::Tcp(at)) if *at == node("::1", 6379)));
+    assert_eq!((one.tls, one.database, one.prefix.as_str()), (Tls::On { ca_file: None }, 3, "a:"));
+    assert_eq!(one.timeout, Duration::from_millis(250));
+    assert_eq!(one.login.username.as_deref(), Some("us@er"));
+    assert_eq!(one.login.password.unwrap().expose(), "p/w");
+
+    let socket = redis("{ kind: redis, url: unix:///run/redis.sock, password: { file: client-secret } }");
+    assert!(
+        matches!(&socket.topology, Topology::Single(Address::Unix(path)) if path.ends_with("redis.sock"))
+    );
+    assert_eq!((socket.tls, socket.database, socket.prefix.as_str()), (Tls::Off, 0, "bearward:"));
+    assert_eq!(socket.login.password.unwrap().expose(), CLIENT_SECRET);
+
+    let sentinel = "{ kind: redis, database: 2, sentinel: { master: m, nodes: [valkeys://a, valkeys://b:7] }, \
+                    on_outage: { denials: closed, refresh: wait, after: 1m } }";
+    let outage = store(sentinel).outage;
+    let minute = Duration::from_secs(60);
+    assert_eq!(outage, Outage { denials: Denials::Closed, refresh: RefreshAlone::Wait, after: minute });
+    let behind = redis(sentinel);
+    let Topology::Sentinel { master, nodes, login } = behind.topology else { panic!("no sentinel") };
+    assert_eq!((master.as_str(), nodes), ("m", vec![node("a", 26379), node("b", 7)]));
+    assert_eq!((behind.tls, behind.database), (Tls::On { ca_file: None }, 2));
+    assert!(login.username.is_none() && login.password.is_none());
+
+    let cluster = redis("{ kind: redis, cluster: { nodes: [redis://127.0.0.1, redis://localhost:7] } }");
+    let Topology::Cluster { nodes } = cluster.topology else { panic!("no cluster") };
+    assert_eq!(nodes, [node("127.0.0.1", 6379), node("localhost", 7)]);
 }
