@@ -1,6 +1,7 @@
 //! The only wiring: settings in, a running gateway out, and back to rest.
 
 mod build;
+mod fleet;
 mod reload;
 
 pub use build::{App, Signal, Signals, StartError};

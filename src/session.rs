@@ -8,7 +8,7 @@ pub mod claims;
 pub mod codec;
 pub mod cookie;
 pub(crate) mod denied;
-pub(crate) mod fleet;
+pub mod fleet;
 pub mod model;
 pub mod refresh;
 pub mod registry;

@@ -11,10 +11,11 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use url::Url;
 
+use super::fleet;
 use super::reload::Fixed;
 use crate::base::http_client::NetworkClient;
 use crate::base::tasks::Tasks;
-use crate::base::time::Clock;
+use crate::base::time::{Clock, SharedClock};
 use crate::base::tls::{self, TlsError};
 use crate::bff::Bff;
 use crate::config::Settings;
@@ -32,6 +33,7 @@ use crate::gate::route::table::{Table, TableError};
 use crate::oidc::Provider;
 use crate::session::cookie::seal::KeyRefused;
 use crate::session::sessions::{Sessions, Surroundings};
+use crate::store::redis::AddressError;
 use crate::telemetry::metrics::Metrics;
 
 /// Why the gateway does not start.
@@ -46,6 +48,9 @@ pub enum StartError {
     /// The session keys cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyRefused),
+    /// The store can never be reached.
+    #[error("the store cannot be used")]
+    Store(#[from] AddressError),
     /// The routes contradict each other.
     #[error(transparent)]
     Routes(#[from] TableError),
@@ -97,7 +102,7 @@ impl App {
     /// Where something cannot be built or bound; nothing is left running then.
     pub fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let fixed = Fixed::of(&settings);
-        let Settings { edge, gate, bff, session, oidc, .. } = settings;
+        let Settings { edge, gate, bff, session, oidc, store, .. } = settings;
         let background = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("background")
@@ -106,6 +111,9 @@ impl App {
             .map_err(StartError::Runtime)?;
         let tasks = Tasks::new(background.handle().clone());
         let metrics = Metrics::new();
+        let fleet = fleet::open(store, &clock, &tasks)?;
+        // All replicas go by one clock, where there is one.
+        let clock = fleet.as_ref().map_or(clock, |fleet| Arc::<SharedClock>::clone(&fleet.clock) as _);
         // The machine's roots are looked up only where a certificate is to be verified.
         let trust = match Url::parse(&oidc.issuer) {
             Ok(issuer) if issuer.scheme() == "http" => tls::trusting_nobody(),
@@ -116,12 +124,7 @@ impl App {
         let sessions = Sessions::new(
             session,
             Arc::clone(&provider),
-            Surroundings {
-                clock: Arc::clone(&clock),
-                tasks: tasks.clone(),
-                metrics: metrics.clone(),
-                fleet: None,
-            },
+            Surroundings { clock: Arc::clone(&clock), tasks: tasks.clone(), metrics: metrics.clone(), fleet },
         )?;
         let origins = Origins::new(&gate.public_url, &gate.trusted_origins);
         let (public_url, base_path) = (gate.public_url.clone(), gate.base_path.clone());
@@ -137,6 +140,7 @@ impl App {
         });
         let readiness = Arc::new(Readiness::new());
         warm_up(&tasks, provider, &readiness);
+        fleet::wait_for_denials(&tasks, sessions.following(), &readiness);
         let admin = edge
             .admin
             .map(|address| {

@@ -43,7 +43,7 @@ pub(super) struct Fixed(Vec<(&'static str, String)>);
 
 impl Fixed {
     pub(super) fn of(settings: &Settings) -> Self {
-        let Settings { edge, gate, bff, session, oidc, telemetry, .. } = settings;
+        let Settings { edge, gate, bff, session, oidc, telemetry, store, .. } = settings;
         let limits = (&session.lifetime, &session.idle_timeout, &session.grace, &session.rollback);
         let kept = (&session.claims, &session.keep_id_token, &session.capacity, &session.cookie);
         let refresh = (&session.after_unknown, &session.refresh_wait);
@@ -58,6 +58,7 @@ impl Fixed {
             ("provider", format!("{oidc:?}")),
             ("session", format!("{limits:?} {kept:?}")),
             ("refresh", format!("{refresh:?}")),
+            ("store", format!("{store:?}")),
             ("log", format!("{telemetry:?}")),
         ])
     }

@@ -27,7 +27,7 @@ use crate::store::settings::{Denials, Outage, RefreshAlone};
 use crate::store::{Batch, Cursor, Found, Key, Pending, Store, StoreError, Swap, Swapped, Version};
 use crate::telemetry::metrics::Metrics;
 
-pub(crate) mod follow;
+pub mod follow;
 mod wire;
 
 /// What the fleet is made of, for this replica.

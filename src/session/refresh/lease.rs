@@ -55,7 +55,8 @@ pub(crate) enum Fate {
 /// Asks until there is an answer.
 pub(crate) async fn obtain(shared: &Shared, fleet: &Arc<Fleet>, attempt: &Attempt) -> Leave {
     let ask = fleet.ask(&attempt.from, attempt.repeat);
-    let give_up = Instant::now() + PATIENCE;
+    let began = Instant::now();
+    let patience = || if shared.is_draining() { LAST_PATIENCE } else { PATIENCE };
     loop {
         // Before asking, so that nothing is missed in between.
         let mut told = fleet.listen();
@@ -75,7 +76,7 @@ pub(crate) async fn obtain(shared: &Shared, fleet: &Arc<Fleet>, attempt: &Attemp
             Ok(Claimed::Spent) => return Leave::Nothing(Outcome::Spent, RefreshOutcome::Elsewhere),
             Ok(Claimed::Wait(wait)) => {
                 let until = Instant::now() + wait.clamp(LEAST_WAIT, LOOK_AGAIN);
-                wait_until(&mut told, ask.sid, until.min(give_up)).await;
+                wait_until(&mut told, ask.sid, until).await;
             }
             Err(_) if fleet.may_go_alone() => {
                 shared.count(RefreshOutcome::WithoutLease);
@@ -83,7 +84,7 @@ pub(crate) async fn obtain(shared: &Shared, fleet: &Arc<Fleet>, attempt: &Attemp
             }
             Err(_) => sleep(jittered(TRY_AGAIN)).await,
         }
-        if Instant::now() >= give_up || shared.is_draining() {
+        if began.elapsed() >= patience() {
             return Leave::Nothing(Outcome::Deferred, RefreshOutcome::StoreUnavailable);
         }
     }
@@ -199,6 +200,8 @@ where
 
 /// How long a flight waits for leave before its session pauses.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The same in a process that is coming to rest.
+const LAST_PATIENCE: Duration = Duration::from_secs(8);
 /// Notes may get lost: a flight looks by itself now and then.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const LEAST_WAIT: Duration = Duration::from_millis(10);
