@@ -68,6 +68,8 @@ pub(crate) struct Fleet {
     heard: broadcast::Sender<(SessionId, Generation)>,
     /// Told whenever the store answers again.
     came_back: Arc<Notify>,
+    /// Told whenever it begins not to.
+    went_away: Arc<Notify>,
 }
 
 /// How the store is.
@@ -75,6 +77,8 @@ pub(crate) struct Fleet {
 struct Away {
     /// Since when no operation succeeded.
     since: Option<Instant>,
+    /// When it answered again.
+    back_at: Option<Instant>,
     /// When the log of denials was last read to its end.
     followed_at: Option<Instant>,
 }
@@ -134,6 +138,7 @@ impl Fleet {
             away: Mutex::default(),
             heard: broadcast::channel(HEARD).0,
             came_back: Arc::default(),
+            went_away: Arc::default(),
         }
     }
 
@@ -153,6 +158,8 @@ impl Fleet {
     /// Asks for the right to spend a token.
     pub(crate) async fn claim(&self, ask: &Ask) -> Result<Claimed, StoreError> {
         let lost_at = self.means.store.data_lost_at();
+        let back_at = self.away().back_at;
+        let settles = back_at.map_or(Duration::ZERO, |at| SETTLES.saturating_sub(at.elapsed()));
         self.change(&ask.sid, |found, now| {
             // Somebody may be spending it under a lease that the store has forgotten.
             if let (None, Some(lost_at)) = (found, lost_at)
@@ -161,6 +168,10 @@ impl Fleet {
                 return Change::Leave(Claimed::Wait(self.terms.lease - now.since(lost_at)));
             }
             match Stored::claim(found, ask, now) {
+                // Whoever held it could not write either, while the store was away, and may do so any moment.
+                stored::Claim::Granted(_, repeat) if repeat != ask.repeat && !settles.is_zero() => {
+                    Change::Leave(Claimed::Wait(settles))
+                }
                 stored::Claim::Granted(record, repeat) => Change::Write(record, Claimed::Granted(repeat)),
                 stored::Claim::Wait(until) => Change::Leave(Claimed::Wait(until.since(now))),
                 stored::Claim::Newer => match found {
@@ -378,6 +389,11 @@ impl Fleet {
         }
     }
 
+    /// Whether the store answers; asks it for nothing.
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.read(Key::new("probe", &[])).await.map(drop)
+    }
+
     /// One operation within its deadline.
     async fn timed<T>(&self, operation: Pending<'_, T>) -> Result<T, StoreError> {
         self.judged(tokio::time::timeout(self.means.timeout, operation)).await
@@ -390,7 +406,15 @@ impl Fleet {
         let result = operation.await.unwrap_or(Err(StoreError::TimedOut));
         match &result {
             Ok(_) => {
-                if let Some(since) = self.away().since.take() {
+                let since = {
+                    let mut away = self.away();
+                    let since = away.since.take();
+                    if since.is_some() {
+                        away.back_at = Some(Instant::now());
+                    }
+                    since
+                };
+                if let Some(since) = since {
                     tracing::info!(away = ?since.elapsed(), "the store is back");
                     self.came_back.notify_one();
                 }
@@ -400,6 +424,7 @@ impl Fleet {
                 let first = self.away().since.is_none();
                 self.away().since.get_or_insert_with(Instant::now);
                 if first {
+                    self.went_away.notify_one();
                     tracing::warn!(error = error.label(), outage = ?self.means.outage, "the store does not answer");
                 }
             }
@@ -433,6 +458,9 @@ impl Fleet {
     }
 }
 
+/// How long after an outage those who could not write meanwhile are waited for, before their attempts are taken for
+/// lost.
+const SETTLES: Duration = Duration::from_secs(3);
 /// How often a change is tried again because somebody was faster. Replicas do a handful of things to one session.
 const TRIES: usize = 32;
 /// Notes that a waiting flight may lag behind; it looks by itself as well.

@@ -187,6 +187,7 @@ impl Sessions {
         shared.tasks.spawn_endless(follow::denials(Arc::downgrade(shared), following));
         shared.tasks.spawn_endless(follow::notes(Arc::downgrade(shared)));
         shared.tasks.spawn_endless(follow::returns(Arc::downgrade(shared)));
+        shared.tasks.spawn_endless(follow::absences(Arc::downgrade(shared)));
     }
 
     /// Tells when the sessions that were ended elsewhere are known: before that a replica is not ready (rule 9).

@@ -15,8 +15,10 @@
 #![expect(clippy::disallowed_methods, reason = "tests have a clock and an environment of their own")]
 
 mod faults;
+mod fleet;
 mod login;
 mod logout;
+mod rolling;
 mod rotation;
 mod storm;
 mod strictness;

@@ -2,10 +2,12 @@
 
 pub(crate) mod browser;
 pub(crate) mod cookies;
+pub(crate) mod fleet;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod process;
 pub(crate) mod provider;
+pub(crate) mod redis;
 pub(crate) mod upstream;
 
 use std::future::Future;
@@ -59,25 +61,35 @@ impl World {
 
     /// A browser that has logged in.
     pub(crate) async fn signed_in(&self, account: &str) -> Browser {
-        let browser = Browser::new(&self.gateway.url);
-        let page = browser.navigate(&format!("/oauth2/login?rd=/app/&login_hint={account}")).await;
-        assert_eq!((page.status, page.url.path()), (200, "/app/"), "{}", page.text());
-        let told = browser.fetch("/api/whoami").await;
-        assert_eq!(told.status, 200, "{}", told.text());
-        assert_eq!(told.json()["sub"], account);
-        browser
+        signed_in(&self.gateway.url, account).await
     }
 
-    /// What must hold whatever happened: no expired bearer upstream, no refresh token spent twice, the session's
-    /// cookie never deleted, one login, its grant alive.
+    /// See [`assert_unharmed`].
     pub(crate) async fn assert_unharmed(&self, browser: &Browser) {
-        let seen = self.provider.seen().await;
-        assert_eq!(self.upstream.violations(), [""; 0]);
-        assert_eq!(seen.spent_twice(), [""; 0], "{seen:#?}");
-        assert_eq!(browser.deletions(), [""; 0]);
-        assert_eq!(seen.grants.len(), 1, "another login took place: {seen:#?}");
-        assert!(seen.grants[0].alive, "the grant was revoked: {seen:#?}");
+        assert_unharmed(&self.provider, &self.upstream, browser).await;
     }
+}
+
+/// What must hold whatever happened: no expired bearer upstream, no refresh token spent twice, the session's cookie
+/// never deleted, one login, its grant alive.
+pub(crate) async fn assert_unharmed(provider: &Provider, upstream: &Upstream, browser: &Browser) {
+    let seen = provider.seen().await;
+    assert_eq!(upstream.violations(), [""; 0]);
+    assert_eq!(seen.spent_twice(), [""; 0], "{seen:#?}");
+    assert_eq!(browser.deletions(), [""; 0]);
+    assert_eq!(seen.grants.len(), 1, "another login took place: {seen:#?}");
+    assert!(seen.grants[0].alive, "the grant was revoked: {seen:#?}");
+}
+
+/// A browser that has logged in at the gateway of `url`.
+pub(crate) async fn signed_in(url: &str, account: &str) -> Browser {
+    let browser = Browser::new(url);
+    let page = browser.navigate(&format!("/oauth2/login?rd=/app/&login_hint={account}")).await;
+    assert_eq!((page.status, page.url.path()), (200, "/app/"), "{}", page.text());
+    let told = browser.fetch("/api/whoami").await;
+    assert_eq!(told.status, 200, "{}", told.text());
+    assert_eq!(told.json()["sub"], account);
+    browser
 }
 
 /// Says that a test cannot run here.

@@ -28,6 +28,9 @@ pub(crate) const PROMPT: Duration = Duration::from_secs(5);
 /// The pause after a failed look, at least; up to twice as long.
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// Between two questions whether the store is back, at least.
+const PROBE: Duration = Duration::from_millis(100);
+
 /// Between two sessions that are brought to a store that came back: it has everybody else to serve as well.
 const PACE: Duration = Duration::from_millis(2);
 
@@ -88,6 +91,23 @@ pub(crate) async fn notes(shared: Weak<Shared>) {
     }
 }
 
+/// Asks for the store while it is away: what was made meanwhile must be there before anyone takes it for lost.
+pub(crate) async fn absences(shared: Weak<Shared>) {
+    let Some((_, fleet)) = alive(&shared) else { return };
+    let went_away = Arc::clone(&fleet.went_away);
+    drop(fleet);
+    loop {
+        went_away.notified().await;
+        loop {
+            tokio::time::sleep(jittered(PROBE)).await;
+            let Some((_, fleet)) = alive(&shared) else { return };
+            if fleet.probe().await.is_ok() {
+                break;
+            }
+        }
+    }
+}
+
 /// Brings what was made while the store was away, whenever it is back.
 pub(crate) async fn returns(shared: Weak<Shared>) {
     let Some((_, fleet)) = alive(&shared) else { return };
@@ -95,8 +115,6 @@ pub(crate) async fn returns(shared: Weak<Shared>) {
     drop(fleet);
     loop {
         came_back.notified().await;
-        // Every replica notices in the same moment.
-        tokio::time::sleep(jittered(PAUSE)).await;
         let Some((shared, fleet)) = alive(&shared) else { return };
         bring(&shared, &fleet).await;
     }

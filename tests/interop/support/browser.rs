@@ -9,12 +9,14 @@ use http_body_util::Full;
 use url::Url;
 
 use super::cookies::{Change, Cookies};
-use super::http::{Answer, send};
+use super::http::{Answer, send_through};
 
 /// One browser; clones are tabs of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Browser {
     home: Url,
+    /// The replica that its requests to the gateway reach.
+    port: u16,
     state: Arc<Mutex<State>>,
 }
 
@@ -26,7 +28,13 @@ struct State {
 
 impl Browser {
     pub(crate) fn new(home: &str) -> Self {
-        Self { home: home.parse().unwrap(), state: Arc::default() }
+        let home: Url = home.parse().unwrap();
+        Self { port: home.port_or_known_default().unwrap(), home, state: Arc::default() }
+    }
+
+    /// Another tab, whose requests reach another replica.
+    pub(crate) fn through(&self, port: u16) -> Self {
+        Self { port, ..self.clone() }
     }
 
     /// The same cookies at this moment, in a browser of its own: a copied cookie jar.
@@ -34,6 +42,7 @@ impl Browser {
         let cookies = self.state().cookies.clone();
         Self {
             home: self.home.clone(),
+            port: self.port,
             state: Arc::new(Mutex::new(State { cookies, deletions: Vec::new() })),
         }
     }
@@ -126,7 +135,9 @@ impl Browser {
         if let Some(cookies) = cookies {
             request.headers_mut().insert(COOKIE, cookies.parse().unwrap());
         }
-        let answer = send(url, request).await?;
+        let ours = url.port() == self.home.port();
+        let port = if ours { self.port } else { url.port_or_known_default().unwrap() };
+        let answer = send_through(port, url, request).await?;
         let mut state = self.state();
         for change in state.cookies.take(url, &answer.headers) {
             if let Change::Deleted { name } = change

@@ -17,34 +17,90 @@ use super::{Setup, http, until};
 pub(crate) struct Gateway {
     /// What browsers see.
     pub(crate) url: String,
+    /// Where it listens.
+    pub(crate) port: u16,
     admin: String,
     process: Process,
     folder: TempDir,
 }
 
+/// Where a gateway listens, and what browsers think.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ports {
+    /// What is in the public URL.
+    pub(crate) public: u16,
+    /// Where this replica listens.
+    pub(crate) own: u16,
+}
+
 impl Gateway {
     /// Starts one on `port` and waits until it is ready.
     pub(crate) async fn start(port: u16, provider: &Provider, upstream: &Upstream, setup: &Setup) -> Self {
+        let ports = Ports { public: port, own: port };
+        Self::replica(ports, &make_key(), provider, upstream, setup).await
+    }
+
+    /// Starts one of several with the same `key`, and waits until it is ready.
+    pub(crate) async fn replica(
+        ports: Ports,
+        key: &str,
+        provider: &Provider,
+        upstream: &Upstream,
+        setup: &Setup,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let key = folder.path().join("session.key");
-        let made = Command::new(BEARWARD).arg("keygen").arg("--out").arg(&key).output().unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        fs::write(folder.path().join("session.key"), key).unwrap();
         let admin = free_port();
-        let file = configuration(port, admin, &provider.ready, upstream, setup);
+        let file = configuration(ports, admin, &provider.ready, upstream, setup);
         fs::write(folder.path().join("bearward.yaml"), file).unwrap();
         fs::write(folder.path().join("client.secret"), &provider.ready.client_secret).unwrap();
         let process = run(&folder);
-        let url = format!("http://localhost:{port}");
-        let mut gateway = Self { url, admin: format!("http://127.0.0.1:{admin}"), process, folder };
+        let url = format!("http://localhost:{}", ports.public);
+        let admin = format!("http://127.0.0.1:{admin}");
+        let mut gateway = Self { url, port: ports.own, admin, process, folder };
         gateway.ready().await;
         gateway
     }
 
     /// Kills it and starts it anew, with the same file and keys.
     pub(crate) async fn restart(&mut self) {
+        self.kill();
+        self.start_again().await;
+    }
+
+    /// Ends it as a crash does.
+    pub(crate) fn kill(&mut self) {
         self.process.kill();
+    }
+
+    /// Asks it to come to rest, as a deployment does, and waits until it has.
+    pub(crate) async fn terminate(&mut self) {
+        self.process.signal("-TERM");
+        let ended = async |process: &mut Process| {
+            while !process.has_ended() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(30), ended(&mut self.process)).await;
+        assert!(in_time.is_ok(), "it does not end: {}", self.process.log());
+    }
+
+    /// Starts it after its end.
+    pub(crate) async fn start_again(&mut self) {
         self.process = run(&self.folder);
         self.ready().await;
+    }
+
+    /// The address of its readiness.
+    pub(crate) fn readiness(&self) -> String {
+        format!("{}/readyz", self.admin)
+    }
+
+    /// The value of a metric, by its name with labels as it is written.
+    pub(crate) async fn metric(&self, series: &str) -> u64 {
+        let text = http::get(&format!("{}/metrics", self.admin)).await.unwrap().text();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0, |value| value.parse().unwrap())
     }
 
     async fn ready(&mut self) {
@@ -65,14 +121,22 @@ fn run(folder: &TempDir) -> Process {
     process
 }
 
-fn configuration(port: u16, admin: u16, provider: &Ready, upstream: &Upstream, setup: &Setup) -> String {
+/// A new session key, as text.
+pub(crate) fn make_key() -> String {
+    let made = Command::new(BEARWARD).arg("keygen").output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    String::from_utf8(made.stdout).unwrap()
+}
+
+fn configuration(ports: Ports, admin: u16, provider: &Ready, upstream: &Upstream, setup: &Setup) -> String {
+    let Ports { public: port, own } = ports;
     let Ready { issuer, client_id, resource, .. } = provider;
     let address = upstream.address;
     let Setup { provider: more_of_provider, more, .. } = setup;
     format!(
         r#"
 public_url: http://localhost:{port}
-listeners: [ {{ address: "127.0.0.1:{port}" }} ]
+listeners: [ {{ address: "127.0.0.1:{own}" }} ]
 admin: {{ address: "127.0.0.1:{admin}" }}
 log: {{ format: json }}
 provider:

@@ -59,6 +59,12 @@ impl Process {
         std::fs::read_to_string(&self.output).unwrap_or_default()
     }
 
+    /// Sends it a signal, by the name that `kill` knows.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success(), "{}", self.name);
+    }
+
     /// Ends it at once.
     pub(crate) fn kill(&mut self) {
         drop(self.child.kill());
