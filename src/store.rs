@@ -17,11 +17,54 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 
 use crate::base::secret::{random, sha256};
-use crate::base::time::Timestamp;
+use crate::base::tasks::Tasks;
+use crate::base::time::{Clock, Timestamp};
 
+pub mod file;
 pub mod memory;
 pub mod redis;
 pub mod settings;
+
+/// Opens the store that the configuration names; `None` where replicas share nothing.
+///
+/// # Errors
+/// Only where it can never work. A server that is away is looked for as long as this process lives.
+pub fn open(
+    settings: &settings::Settings,
+    tasks: &Tasks,
+    clock: Arc<dyn Clock>,
+) -> Result<Option<Arc<dyn Store>>, OpenError> {
+    let outage = &settings.outage;
+    let store: Arc<dyn Store> = match &settings.kind {
+        settings::Kind::Memory => {
+            tracing::info!(store = settings.kind.label(), "replicas share nothing");
+            return Ok(None);
+        }
+        settings::Kind::File(path) => Arc::new(file::FileStore::open(path, clock).map_err(OpenError::File)?),
+        settings::Kind::Redis(redis) => {
+            Arc::new(redis::RedisStore::open(redis, tasks).map_err(OpenError::Redis)?)
+        }
+    };
+    tracing::info!(
+        store = settings.kind.label(),
+        outage_denials = outage.denials.label(),
+        outage_refresh = outage.refresh.label(),
+        outage_after = ?outage.after,
+        "replicas share a store"
+    );
+    Ok(Some(store))
+}
+
+/// Why there is no store, and will be none.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file cannot be one.
+    #[error("the store's file cannot be used")]
+    File(#[source] file::FileError),
+    /// The address leads nowhere.
+    #[error("the store cannot be used")]
+    Redis(#[source] redis::AddressError),
+}
 
 /// What a store's operation is until it is done.
 ///

@@ -4,6 +4,7 @@
 //! that each test starts for itself; what only a server can do (stop, die, lose its data) is in `faults`.
 
 mod faults;
+mod files;
 mod laws;
 mod server;
 mod topologies;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
+use super::file::FileStore;
 use super::memory::MemoryStore;
 use super::redis::RedisStore;
 use super::settings::{Login, Redis, Tls, Topology};
@@ -45,6 +47,14 @@ impl Subject {
     fn memory() -> Self {
         let clock = Arc::new(ManualClock::new(START));
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::clone(&clock) as Arc<dyn Clock>));
+        Self { one: Arc::clone(&store), two: store, time: Time::Moved(clock), _server: None }
+    }
+
+    fn file() -> Self {
+        let (folder, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::new(START)));
+        let open = FileStore::open(&folder.path().join("store"), Arc::clone(&clock) as Arc<dyn Clock>);
+        let store: Arc<dyn Store> = Arc::new(open.unwrap());
+        // The name may go: what is open stays.
         Self { one: Arc::clone(&store), two: store, time: Time::Moved(clock), _server: None }
     }
 

@@ -40,6 +40,7 @@ pub(crate) const PINNED: &[(&str, &[&str])] = &[
     ("subtle", &["src/base/secret.rs"]),
     ("postcard", &["src/session", "src/bff/pending_login.rs"]),
     ("redis", &["src/store"]),
+    ("redb", &["src/store/file"]),
     ("clap", &["src/cli", "src/main.rs"]),
     ("devidp", &["src/cli/dev"]),
     ("mimalloc", &["src/main.rs"]),

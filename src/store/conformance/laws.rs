@@ -20,6 +20,13 @@ macro_rules! laws {
             })+
         }
 
+        mod file {
+            $(#[tokio::test]
+            async fn $law() {
+                super::$law(&super::Subject::file()).await;
+            })+
+        }
+
         mod redis {
             $(#[tokio::test]
             async fn $law() {
