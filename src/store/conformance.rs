@@ -6,6 +6,7 @@
 mod faults;
 mod files;
 mod laws;
+mod logs;
 mod server;
 mod topologies;
 

@@ -23,8 +23,6 @@ async fn over_tls_as_a_user_who_may_do_no_more_than_needed() {
     crate::base::tls::install_provider();
     let certificate = || rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let (own, other) = (certificate(), certificate());
-    let may = "+eval +evalsha +time +hmget +hset +pexpire +pttl +publish +subscribe +ping +xadd +xrange +xread +xdel \
-               +get +set +client|setname";
     let lines = vec![
         "port 0".to_owned(),
         "tls-port {port}".to_owned(),
@@ -34,7 +32,7 @@ async fn over_tls_as_a_user_who_may_do_no_more_than_needed() {
         "tls-auth-clients no".to_owned(),
         "user default off".to_owned(),
         "user admin on >admin ~* &* +@all".to_owned(),
-        format!("user bearward on >hunter2 resetchannels &bearward:* ~bearward:* -@all {may}"),
+        user(""),
     ];
     let files = vec![
         ("own.crt", own.cert.pem()),
@@ -44,10 +42,7 @@ async fn over_tls_as_a_user_who_may_do_no_more_than_needed() {
     let Some(server) = Server::start(Options { lines, files, ..Options::default() }).await else { return };
     let trusting = |name: &str| Redis {
         tls: Tls::On { ca_file: Some(server.folder.path().join(name)) },
-        login: Login {
-            username: Some("bearward".to_owned()),
-            password: Some(Secret::new("hunter2".to_owned())),
-        },
+        login: login("bearward"),
         ..redis_at(Topology::Single(Address::Tcp(server.node())))
     };
     let subject = Subject::over(&trusting("own.crt"));
@@ -65,14 +60,16 @@ async fn over_tls_as_a_user_who_may_do_no_more_than_needed() {
 
 #[tokio::test]
 async fn behind_sentinels_that_choose_another_master() {
-    let Some(mut master) = Server::start(Options::default()).await else { return };
-    let lines = vec![format!("replicaof 127.0.0.1 {}", master.port)];
+    let lines = vec![user("+role")];
+    let Some(mut master) = Server::start(Options { lines, ..Options::default() }).await else { return };
+    let lines = vec![format!("replicaof 127.0.0.1 {}", master.port), user("+role")];
     let Some(replica) = Server::start(Options { lines, ..Options::default() }).await else { return };
     let monitor = format!("sentinel monitor ours 127.0.0.1 {} 1", master.port);
     let lines = [
         monitor.as_str(),
         "sentinel down-after-milliseconds ours 500",
         "sentinel failover-timeout ours 3000",
+        "user watcher on >hunter2 -@all +sentinel|masters",
     ];
     let lines = lines.map(str::to_owned).to_vec();
     let arguments = vec!["--sentinel".to_owned()];
@@ -115,7 +112,8 @@ async fn in_a_cluster() {
     for _ in 0..3 {
         let bus = free_port();
         let lines = ["cluster-enabled yes", "cluster-node-timeout 2000", "appendonly yes"].map(str::to_owned);
-        let lines = lines.into_iter().chain([format!("cluster-port {bus}")]).collect();
+        let lines =
+            lines.into_iter().chain([format!("cluster-port {bus}"), user("+cluster|slots")]).collect();
         let Some(server) = Server::start(Options { lines, ..Options::default() }).await else { return };
         servers.push(server);
         buses.push(bus.to_string());
@@ -137,7 +135,8 @@ async fn in_a_cluster() {
 
     // One of its nodes leads to all of them.
     let away = Node { host: "127.0.0.1".to_owned(), port: free_port() };
-    let settings = redis_at(Topology::Cluster { nodes: vec![away, servers[2].node()] });
+    let topology = Topology::Cluster { nodes: vec![away, servers[2].node()] };
+    let settings = Redis { login: login("bearward"), ..redis_at(topology) };
     let subject = Subject::over(&settings);
     laws::all(&subject).await;
     let spread: Vec<u64> = servers.iter().map(|server| server.run(&["DBSIZE"])).collect();
@@ -156,6 +155,19 @@ async fn in_a_cluster() {
     };
     until("a cluster that works again", all_slots).await;
     attentive(&subject, &mut listeners).await;
+}
+
+/// The user of `docs/configuration.md`, who may also do `more`.
+fn user(more: &str) -> String {
+    let page =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md")).unwrap();
+    let shown = page.split("`user bearward on >… ").nth(1).unwrap().split('`').next().unwrap();
+    let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("user bearward on >hunter2 {shown} {more}")
+}
+
+fn login(name: &str) -> Login {
+    Login { username: Some(name.to_owned()), password: Some(Secret::new("hunter2".to_owned())) }
 }
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -1,4 +1,4 @@
-//! The thread that holds the file: takes what is in line, does it in turn, commits once, then answers.
+//! The thread that holds the file: does what is in line, commits once, answers.
 //!
 //! After an error of the disk the file is closed and opened again before the next work; until that succeeds everything
 //! is refused.

@@ -128,14 +128,22 @@ impl Link {
         let mut told = None;
         loop {
             match self.open().await {
-                Ok(mut connection) => {
+                Ok(connection) => {
                     number += 1;
                     self.state.send_replace(State::Open { connection: connection.clone(), number });
                     tracing::info!("store connected");
                     told = None;
                     let since = Instant::now();
-                    eviction::check(&mut connection, self.timeout).await;
-                    self.watch(connection, number).await;
+                    let mut other = connection.clone();
+                    let look = async {
+                        eviction::check(&mut other, self.timeout).await;
+                        std::future::pending::<()>().await;
+                    };
+                    // Cancel safety: a look that is given up with its connection has warned of nothing.
+                    tokio::select! {
+                        () = self.watch(connection, number) => {}
+                        () = look => {}
+                    }
                     if since.elapsed() > HELD {
                         backoff.reset();
                     }
