@@ -33,7 +33,7 @@ use crate::gate::route::table::{Table, TableError};
 use crate::oidc::Provider;
 use crate::session::cookie::seal::KeyRefused;
 use crate::session::sessions::{Sessions, Surroundings};
-use crate::store::redis::AddressError;
+use crate::store::OpenError;
 use crate::telemetry::metrics::Metrics;
 
 /// Why the gateway does not start.
@@ -50,7 +50,7 @@ pub enum StartError {
     Keys(#[from] KeyRefused),
     /// The store can never be reached.
     #[error("the store cannot be used")]
-    Store(#[from] AddressError),
+    Store(#[from] OpenError),
     /// The routes contradict each other.
     #[error(transparent)]
     Routes(#[from] TableError),
@@ -205,7 +205,8 @@ impl App {
             let finished = self.sessions.finish(self.drain.limit.max(FLIGHT_LIMIT)).await;
             tracing::info!(cut = report.cut, refreshes_finished = finished, "stopped");
         });
-        background.shutdown_background();
+        // What is left only listens. It must be gone for the store to be closed when this returns.
+        background.shutdown_timeout(Duration::from_secs(1));
     }
 }
 

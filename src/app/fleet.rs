@@ -10,34 +10,24 @@ use crate::base::time::{Clock, SharedClock};
 use crate::edge::readiness::Readiness;
 use crate::session::fleet::Means;
 use crate::session::fleet::follow::Following;
-use crate::store::redis::{AddressError, RedisStore};
 use crate::store::settings::{Kind, Settings};
+use crate::store::{self, OpenError};
 
 /// Opens the store. `None`: each replica for itself.
 pub(super) fn open(
     settings: Settings,
     clock: &Arc<dyn Clock>,
     tasks: &Tasks,
-) -> Result<Option<Means>, AddressError> {
-    let Settings { kind, outage } = settings;
-    let label = kind.label();
-    let (store, timeout) = match kind {
-        Kind::Memory | Kind::File(_) => return Ok(None),
-        Kind::Redis(redis) => {
-            // The store keeps its own deadline; this one is for what it did not think of.
-            let timeout = redis.timeout + Duration::from_secs(1);
-            (Arc::new(RedisStore::open(&redis, tasks)?), timeout)
-        }
+) -> Result<Option<Means>, OpenError> {
+    let Some(store) = store::open(&settings, tasks, Arc::clone(clock))? else { return Ok(None) };
+    let timeout = match &settings.kind {
+        // The store keeps its own deadline; this one is for what it did not think of.
+        Kind::Redis(redis) => redis.timeout + Duration::from_secs(1),
+        // A disk that takes longer is broken.
+        Kind::Memory | Kind::File(_) => Duration::from_secs(5),
     };
-    tracing::info!(
-        kind = label,
-        denials = outage.denials.label(),
-        refresh = outage.refresh.label(),
-        after = ?outage.after,
-        "sessions are shared; while the store is away, denials and refreshes go on like this"
-    );
     let clock = Arc::new(SharedClock::new(Arc::clone(clock)));
-    Ok(Some(Means { store, clock, outage, timeout }))
+    Ok(Some(Means { store, clock, outage: settings.outage, timeout }))
 }
 
 /// Keeps this replica unready until it knows which sessions were ended (rule 9).

@@ -16,5 +16,6 @@ mod operator;
 mod process;
 mod refresh;
 mod reload;
+mod restart;
 mod security;
 mod support;

@@ -176,6 +176,34 @@ impl World {
         [SECRET.to_owned(), KEY.to_owned()]
     }
 
+    /// Kills the child process as a crash does, and starts another with the same file.
+    pub(crate) async fn kill_and_start_again(&mut self) {
+        let process = self.process.as_mut().unwrap();
+        process.child.kill().await.unwrap();
+        process.child = spawn(&process.folder);
+        wait_for_port(Url::parse(&self.home).unwrap().port().unwrap()).await;
+    }
+
+    /// What comes of a second process with the same file, on ports of its own.
+    pub(crate) fn second_process(&self) -> std::process::Output {
+        let folder = &self.process.as_ref().unwrap().folder;
+        let text = std::fs::read_to_string(folder.path().join("world.yaml")).unwrap();
+        let other = format!("127.0.0.1:{}", free_port());
+        let lines = text.lines().map(|line| match line.split(':').next() {
+            Some("listeners") => format!("listeners: [ {{ address: \"{other}\" }} ]"),
+            Some("admin") => format!("admin: {{ address: \"127.0.0.1:{}\" }}", free_port()),
+            _ => line.to_owned(),
+        });
+        let second = folder.path().join("second.yaml");
+        std::fs::write(&second, lines.collect::<Vec<_>>().join("\n")).unwrap();
+        let command = std::process::Command::new(env!("CARGO_BIN_EXE_bearward"))
+            .args(["run", "--config"])
+            .arg(second)
+            .envs([("SECRET", SECRET), ("KEY", KEY)])
+            .output();
+        command.unwrap()
+    }
+
     /// What the child process has logged so far.
     pub(crate) fn logged(&self) -> String {
         let Some(process) = &self.process else { panic!("not in a process") };
@@ -323,10 +351,16 @@ impl WorldBuilder {
 
 async fn start_process(text: &str, port: u16, admin: u16) -> Process {
     let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("world.yaml"), text).unwrap();
+    let child = spawn(&folder);
+    wait_for_port(port).await;
+    Process { child, admin, folder }
+}
+
+fn spawn(folder: &tempfile::TempDir) -> tokio::process::Child {
     let file = folder.path().join("world.yaml");
-    std::fs::write(&file, text).unwrap();
-    let log = std::fs::File::create(folder.path().join("log")).unwrap();
-    let child = tokio::process::Command::new(env!("CARGO_BIN_EXE_bearward"))
+    let log = std::fs::File::options().create(true).append(true).open(folder.path().join("log")).unwrap();
+    tokio::process::Command::new(env!("CARGO_BIN_EXE_bearward"))
         .args(["run", "--config"])
         .arg(&file)
         .env("SECRET", SECRET)
@@ -335,9 +369,7 @@ async fn start_process(text: &str, port: u16, admin: u16) -> Process {
         .stderr(log)
         .kill_on_drop(true)
         .spawn()
-        .unwrap();
-    wait_for_port(port).await;
-    Process { child, admin, folder }
+        .unwrap()
 }
 
 /// Waits until somebody listens.
