@@ -15,6 +15,8 @@ pub(crate) const PURE: &[&str] = &[
     "src/session/refresh/decide.rs",
     "src/session/refresh/health.rs",
     "src/session/refresh/record",
+    "src/session/refresh/stored",
+    "src/session/denied.rs",
     "src/gate/denial.rs",
     "src/gate/forward.rs",
     "src/gate/policy",
