@@ -75,7 +75,11 @@ impl FileStore {
     /// # Errors
     /// Where the file cannot be a store.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, FileError> {
-        let database = open(path, Missing::Made)?;
+        Self::over(path, open(path, Missing::Made)?, clock)
+    }
+
+    /// Hands `database` over to a thread, which opens `path` where it fails.
+    fn over(path: &Path, database: Database, clock: Arc<dyn Clock>) -> Result<Self, FileError> {
         let (jobs, line) = mpsc::channel(LINE);
         let notes = broadcast::channel(NOTES).0;
         let appended = watch::Sender::new(0);
@@ -95,7 +99,8 @@ impl FileStore {
         let jobs = self.jobs.as_ref().ok_or(StoreError::Unreachable)?;
         let done = async {
             jobs.send(job(answer)).await.map_err(|_| StoreError::Unreachable)?;
-            answered.await.map_err(|_| StoreError::Unreachable)?
+            // What the thread could not even begin is dropped with its answer.
+            answered.await.map_err(|_| StoreError::Refused)?
         };
         timeout(DEADLINE, done).await.unwrap_or(Err(StoreError::TimedOut))
     }

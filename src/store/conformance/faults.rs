@@ -10,8 +10,10 @@ use super::laws::{all_entries, attentive};
 use super::server::{Options, Server};
 use super::{PATIENCE, Subject, done, key, open, swap, until};
 use crate::base::secret::Secret;
+use crate::base::tasks::Tasks;
+use crate::store::redis::RedisStore;
 use crate::store::settings::{Login, Redis};
-use crate::store::{Cursor, Store, StoreError, Swap, Swapped};
+use crate::store::{Cursor, Key, Store, StoreError, Swap, Swapped, Version};
 
 const BRIEF: Duration = Duration::from_millis(300);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -264,4 +266,57 @@ async fn notes_are_no_condition() {
     let came = store.swap(noted).await.unwrap();
     assert!(matches!(came, Swapped::Done(_)), "{came:?}");
     assert!(store.read(key).await.unwrap().record.is_some());
+}
+
+#[test]
+fn callers_come_and_go_with_runtimes_of_their_own() {
+    use tokio::runtime::Builder;
+    let background = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let Some(server) = background.block_on(Server::start(Options::default())) else { return };
+    let tasks = Tasks::new(background.handle().clone());
+    let store: Arc<dyn Store> = Arc::new(RedisStore::open(&server.settings(), &tasks).unwrap());
+    let mut cursor = Cursor::default();
+    for round in 0..3_u8 {
+        // A core of the gateway that is drained and another one that begins.
+        let core = Builder::new_current_thread().enable_all().build().unwrap();
+        cursor = core.block_on(async {
+            done(&store, swap(key(), None, "x")).await;
+            let waiting = store.entries(cursor.clone(), PATIENCE);
+            let (batch, appended) = tokio::join!(waiting, async {
+                let quick = store.entries(cursor.clone(), Duration::from_millis(100)).await;
+                assert_eq!(quick.unwrap().entries, [[0; 0]; 0]);
+                store.append(vec![round], HOUR).await
+            });
+            appended.unwrap();
+            let batch = batch.unwrap();
+            assert_eq!(batch.entries, [[round]]);
+            batch.cursor
+        });
+    }
+}
+
+#[tokio::test]
+async fn names_and_fields_are_those_that_other_versions_know() {
+    let Some(server) = Server::start(Options::default()).await else { return };
+    let store = open(&server.settings());
+    let key = Key::new("session", b"sid");
+    let version = Version::from_bytes(*b"0123456789abcdef");
+    let keep_for = Duration::from_secs(3600);
+    let written = Swap { key, seen: None, version, value: b"value".to_vec(), keep_for, note: None };
+    done(&store, written).await;
+    store.append(b"entry".to_vec(), keep_for).await.unwrap();
+    let mut names: Vec<String> = server.run(&["KEYS", "*"]);
+    names.sort_unstable();
+    let record = "bearward:r:WyJcmt71Cd4HnB9D-P2rK4x4_eI52nm7Ckpr-yYd9qc";
+    assert_eq!(names, ["bearward:denials", "bearward:epoch", record]);
+    let fields: std::collections::BTreeMap<String, String> = server.run(&["HGETALL", record]);
+    assert_eq!(fields["v"], "0123456789abcdef");
+    assert_eq!((fields["d"].as_str(), fields.len()), ("value", 2));
+    type Entries = Vec<(String, Vec<String>)>;
+    let entries: Entries = server.run(&["XRANGE", "bearward:denials", "-", "+"]);
+    assert_eq!(entries[0].1, ["k", "3600000", "d", "entry"]);
+    for name in [record, "bearward:denials"] {
+        let left: u64 = server.run(&["PTTL", name]);
+        assert!(left > 3_500_000 && left <= 3_600_000, "{name} {left}");
+    }
 }

@@ -159,3 +159,22 @@ const ENTRY: u8 = 1;
 const BATCH: usize = 500;
 /// What is deleted with one commit: more than one commit of one operation can add.
 const SWEPT: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::file::{FileError, Missing, open};
+
+    #[test]
+    fn a_form_of_another_version_is_not_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let database = open(&path, Missing::Made).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(NUMBERS).unwrap().insert("form", FORM + 1).unwrap();
+        transaction.commit().unwrap();
+        drop(database);
+        let error = open(&path, Missing::Made).unwrap_err();
+        assert!(matches!(error, FileError::Unknown { .. }), "{error:?}");
+    }
+}

@@ -83,7 +83,7 @@ impl Writer {
         }
     }
 
-    /// Does `jobs` in one transaction. Where it fails, those that were not begun are dropped, which answers them.
+    /// Does `jobs` in one transaction. Where it fails, those that were not begun are dropped, which refuses them.
     fn commit(&mut self, jobs: impl Iterator<Item = Job>, finishes: &mut Vec<Finish>) -> Result<(), Error> {
         let database = match self.database.take() {
             Some(database) => database,
@@ -181,3 +181,90 @@ fn reason(error: &Error) -> &'static str {
 
 /// What shares a commit at most: one that fails fails them all.
 const TOGETHER: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use redb::StorageBackend;
+    use redb::backends::InMemoryBackend;
+
+    use super::*;
+    use crate::base::time::ManualClock;
+    use crate::store::file::{FileStore, tables};
+    use crate::store::{Store as _, Version};
+
+    /// A disk that is full at will.
+    #[derive(Debug)]
+    struct Disk(InMemoryBackend, Arc<AtomicBool>);
+
+    impl Disk {
+        fn room(&self) -> io::Result<()> {
+            let full = self.1.load(Ordering::SeqCst);
+            if full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        }
+    }
+
+    impl StorageBackend for Disk {
+        fn len(&self) -> io::Result<u64> {
+            self.0.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.0.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.room()?;
+            self.0.set_len(len)
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            self.room()?;
+            self.0.sync_data()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.room()?;
+            self.0.write(offset, data)
+        }
+    }
+
+    fn swap() -> Swap {
+        let (key, version) = (Key::new("test", Version::new().as_bytes()), Version::new());
+        let note = Some(b"note".to_vec());
+        Swap { key, seen: None, version, value: Vec::new(), keep_for: Duration::from_secs(60), note }
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_refuses_and_the_file_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(Timestamp::from_secs(1)));
+        drop(FileStore::open(&path, Arc::clone(&clock)).unwrap());
+        let full = Arc::new(AtomicBool::new(false));
+        let disk = Disk(InMemoryBackend::new(), Arc::clone(&full));
+        let database = Database::builder().create_with_backend(disk).unwrap();
+        assert!(tables::prepare(&database).unwrap());
+        let store = FileStore::over(&path, database, clock).unwrap();
+        let mut notes = store.notes();
+        store.swap(swap()).await.unwrap();
+        full.store(true, Ordering::SeqCst);
+        // A file that is gone is not made anew: that would hide a loss.
+        let moved = folder.path().join("moved");
+        std::fs::rename(&path, &moved).unwrap();
+        for _ in 0..3 {
+            assert_eq!(store.swap(swap()).await, Err(StoreError::Refused));
+            assert!(!path.exists());
+        }
+        // Of what was not written nobody hears.
+        assert!(notes.try_recv().is_ok());
+        assert!(notes.try_recv().is_err());
+        std::fs::rename(&moved, &path).unwrap();
+        let came = store.swap(swap()).await;
+        assert!(matches!(came, Ok(Swapped::Done(_))), "{came:?}");
+        drop(store);
+        assert!(open(&path, Missing::Refused).is_ok());
+    }
+}

@@ -65,10 +65,23 @@ impl Log {
     /// Waits for an entry after `cursor`.
     async fn wait(&self, cursor: &Cursor, patience: Duration) -> Result<(), StoreError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut connection = match idle {
-            Some(connection) => connection,
+        let connection = match idle {
+            Some(connection) => match self.block(connection, cursor, patience).await {
+                // It broke while nobody used it, which says nothing of the server.
+                Err(StoreError::Unreachable) => self.connect().await?,
+                came => return came,
+            },
             None => self.connect().await?,
         };
+        self.block(connection, cursor, patience).await
+    }
+
+    async fn block(
+        &self,
+        mut connection: Connection,
+        cursor: &Cursor,
+        patience: Duration,
+    ) -> Result<(), StoreError> {
         let from = if cursor.0.is_empty() { "0-0" } else { cursor.0.as_str() };
         let mut command = redis::cmd("XREAD");
         // Zero would mean for ever.
