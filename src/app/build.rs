@@ -48,8 +48,8 @@ pub enum StartError {
     /// The session keys cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyRefused),
-    /// The store can never be reached.
-    #[error("the store cannot be used")]
+    /// There is no store, and will be none.
+    #[error(transparent)]
     Store(#[from] OpenError),
     /// The routes contradict each other.
     #[error(transparent)]
@@ -205,8 +205,9 @@ impl App {
             let finished = self.sessions.finish(self.drain.limit.max(FLIGHT_LIMIT)).await;
             tracing::info!(cut = report.cut, refreshes_finished = finished, "stopped");
         });
-        // What is left only listens. It must be gone for the store to be closed when this returns.
-        background.shutdown_timeout(Duration::from_secs(1));
+        // What is left waits for things that never come. When this returns, nothing holds the store any more.
+        drop(self);
+        background.shutdown_timeout(LETTING_GO);
     }
 }
 
@@ -235,6 +236,9 @@ fn warm_up(tasks: &Tasks, provider: Arc<Provider>, readiness: &Arc<Readiness>) {
 
 /// The name of the provider's condition in `/readyz`.
 const CONDITION: &str = "provider";
+
+/// Tasks end at their next wait.
+const LETTING_GO: Duration = Duration::from_secs(1);
 
 /// A refresh in flight gets at least this long at shutdown: its result must not be lost.
 const FLIGHT_LIMIT: Duration = Duration::from_secs(15);

@@ -10,7 +10,7 @@ use crate::base::time::{Clock, SharedClock};
 use crate::edge::readiness::Readiness;
 use crate::session::fleet::Means;
 use crate::session::fleet::follow::Following;
-use crate::store::settings::{Kind, Settings};
+use crate::store::settings::Settings;
 use crate::store::{self, OpenError};
 
 /// Opens the store. `None`: each replica for itself.
@@ -20,14 +20,11 @@ pub(super) fn open(
     tasks: &Tasks,
 ) -> Result<Option<Means>, OpenError> {
     let Some(store) = store::open(&settings, tasks, Arc::clone(clock))? else { return Ok(None) };
-    let timeout = match &settings.kind {
-        // The store keeps its own deadline; this one is for what it did not think of.
-        Kind::Redis(redis) => redis.timeout + Duration::from_secs(1),
-        // A disk that takes longer is broken.
-        Kind::Memory | Kind::File(_) => Duration::from_secs(5),
-    };
+    // The store keeps its own deadline; this one is for what it did not think of.
+    let timeout = settings.kind.timeout() + Duration::from_secs(1);
+    let outage = settings.outage;
     let clock = Arc::new(SharedClock::new(Arc::clone(clock)));
-    Ok(Some(Means { store, clock, outage: settings.outage, timeout }))
+    Ok(Some(Means { store, clock, outage, timeout }))
 }
 
 /// Keeps this replica unready until it knows which sessions were ended (rule 9).

@@ -20,6 +20,7 @@ use redb::{Database, DatabaseError, StorageError};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::settings::FILE_TIMEOUT;
 use super::{Batch, Cursor, Found, Key, Pending, Store, StoreError, Swap, Swapped};
 use crate::base::time::Clock;
 use writer::{Job, Writer};
@@ -102,7 +103,7 @@ impl FileStore {
             // What the thread could not even begin is dropped with its answer.
             answered.await.map_err(|_| StoreError::Refused)?
         };
-        timeout(DEADLINE, done).await.unwrap_or(Err(StoreError::TimedOut))
+        timeout(FILE_TIMEOUT, done).await.unwrap_or(Err(StoreError::TimedOut))
     }
 
     async fn look(&self, after: u64) -> Result<Batch, StoreError> {
@@ -223,8 +224,6 @@ fn judge(path: &Path, error: DatabaseError) -> FileError {
 
 /// Operations that may wait in line.
 const LINE: usize = 1024;
-/// How long an operation may take. A disk that needs longer is as good as away.
-const DEADLINE: Duration = Duration::from_secs(5);
 /// Notes that a listener may lag behind before it misses some.
 const NOTES: usize = 1024;
 /// Pages that are kept in memory; the rest is the system's cache.

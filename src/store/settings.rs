@@ -34,6 +34,15 @@ impl Kind {
             Self::Redis(_) => "redis",
         }
     }
+
+    /// The deadline of every operation.
+    pub const fn timeout(&self) -> Duration {
+        match self {
+            Self::Memory => Duration::ZERO,
+            Self::File(_) => FILE_TIMEOUT,
+            Self::Redis(redis) => redis.timeout,
+        }
+    }
 }
 
 /// What follows while the store is away.
@@ -161,3 +170,6 @@ pub struct Login {
     /// The password.
     pub password: Option<Secret<String>>,
 }
+
+/// A disk that needs longer is as good as away.
+pub const FILE_TIMEOUT: Duration = Duration::from_secs(5);
