@@ -12,8 +12,10 @@
 
 mod access;
 pub mod admin;
+mod call;
 mod conn;
 mod doors;
+mod front;
 mod head_reader;
 mod head_scan;
 mod http1;

@@ -2,11 +2,10 @@
 //!
 //! Decides nothing. The verdict is computed once, in `request_filter`; every later phase only reads it.
 
-mod call;
 mod endpoint;
+mod told;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,45 +16,25 @@ use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
-use tokio_util::sync::CancellationToken;
 
-use self::call::Call;
-use super::live::Slot;
+use super::call::Call;
+use super::front::Front;
 use super::request_edit::{self, Origin};
 use super::settings::{Limits, Settings};
-use super::{access, respond, response_edit};
-use crate::base::secret;
+use super::{respond, response_edit};
 use crate::gate::denial::Denial;
-use crate::gate::head::RequestId;
 use crate::gate::policy::csrf;
 use crate::gate::verdict::Verdict;
 
 /// Bearward as pingora sees it.
 pub(super) struct Proxy {
-    slot: Arc<Slot>,
+    front: Arc<Front>,
     limits: Limits,
-    closing: CancellationToken,
-    pseudonym: String,
-    ids: AtomicU64,
 }
 
 impl Proxy {
-    pub(super) fn new(
-        slot: Arc<Slot>,
-        settings: &Settings,
-        closing: CancellationToken,
-        pseudonym: &str,
-    ) -> Self {
-        let ids = AtomicU64::new(u64::from_ne_bytes(secret::random()));
-        Self { slot, limits: settings.limits.clone(), closing, pseudonym: pseudonym.to_owned(), ids }
-    }
-
-    /// SplitMix64 from a random start: it names requests, it guards nothing.
-    fn next_id(&self) -> RequestId {
-        let mut id = self.ids.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-        id = (id ^ (id >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        id = (id ^ (id >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        RequestId(id ^ (id >> 31))
+    pub(super) fn new(front: Arc<Front>, settings: &Settings) -> Self {
+        Self { front, limits: settings.limits.clone() }
     }
 
     /// What is refused whatever the gate would say.
@@ -73,7 +52,7 @@ impl Proxy {
                 return Some(Denial::HeadTooLarge);
             }
         }
-        request_edit::is_loop(head, &self.pseudonym).then_some(Denial::Loop)
+        request_edit::is_loop(&head.headers, &self.front.pseudonym).then_some(Denial::Loop)
     }
 
     fn set_timeouts(&self, session: &mut Session) {
@@ -85,13 +64,13 @@ impl Proxy {
 
     /// RFC 9112 §9.6: says that the connection ends with this response.
     fn say_goodbye(&self, session: &mut Session) {
-        if self.closing.is_cancelled() {
+        if self.front.is_closing() {
             session.set_keepalive(None);
         }
     }
 
     async fn refuse(&self, session: &mut Session, call: &mut Call, denial: Denial) -> pingora::Result<()> {
-        let response = call.refusal(session, denial);
+        let response = call.refusal(&told::head(session, call.id), denial);
         self.say_goodbye(session);
         call.status = respond::write(session, response).await?;
         Ok(())
@@ -103,7 +82,7 @@ impl ProxyHttp for Proxy {
     type CTX = Call;
 
     fn new_ctx(&self) -> Call {
-        Call::new(self.slot.current(), self.next_id())
+        self.front.begin(self.front.live())
     }
 
     // pingora adds a compression module otherwise; compressing secrets next to attacker-chosen text is not ours.
@@ -115,13 +94,13 @@ impl ProxyHttp for Proxy {
             self.refuse(session, call, denial).await?;
             return Ok(true);
         }
-        if call::is_for_us(session.req_header()) {
+        if told::is_for_us(session.req_header()) {
             self.say_goodbye(session);
             call.outcome = "options";
-            call.status = respond::write(session, call::options()).await?;
+            call.status = respond::write(session, told::options()).await?;
             return Ok(true);
         }
-        match call.ask(session).await {
+        match call.live.gate.admit(&told::head(session, call.id)).await {
             Verdict::Forward(plan) => {
                 if opens_websocket(session.req_header()) {
                     // Once it is open, both sides may be silent for ever.
@@ -136,8 +115,7 @@ impl ProxyHttp for Proxy {
                 endpoint::serve(session, call, wanted, self.limits.head_timeout).await?;
             }
             Verdict::Deny(refusal) => {
-                call.outcome = refusal.denial.effects().label;
-                let response = call.live.bff.refuse(&refusal, &call::head(session, call.id));
+                let response = call.denied(&told::head(session, call.id), &refusal);
                 self.say_goodbye(session);
                 call.status = respond::write(session, response).await?;
             }
@@ -150,9 +128,7 @@ impl ProxyHttp for Proxy {
             return Error::e_explain(ErrorType::InternalError, "a request without a plan");
         };
         let id = plan.route.upstream;
-        let turn = *call.turn.get_or_insert_with(|| call.live.upstreams.turn(id));
-        // An attempt after a failed one goes to the next address, whatever other requests do meanwhile.
-        let turn = turn.wrapping_add(usize::from(call.attempts));
+        let turn = call.next_turn(id);
         let mut peer = call.live.upstreams.peer(id, turn).await?;
         if opens_websocket(session.req_header()) {
             // Both sides of a WebSocket may be silent; only its own pings tell whether anyone is there.
@@ -169,10 +145,10 @@ impl ProxyHttp for Proxy {
     ) -> pingora::Result<()> {
         let Some(plan) = &call.plan else { return Ok(()) };
         let origin = Origin {
-            peer: call::peer(session),
-            scheme: call.scheme(session),
+            peer: told::peer(session),
+            scheme: call.scheme(session.req_header(), told::link(session)),
             version: session.req_header().version,
-            pseudonym: &self.pseudonym,
+            pseudonym: &self.front.pseudonym,
             id: call.id,
         };
         request_edit::apply(request, plan, &origin)
@@ -198,16 +174,13 @@ impl ProxyHttp for Proxy {
         call: &mut Call,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        call.attempts += 1;
-        // Nothing was sent yet: trying another address is safe for every method.
-        let more = call.plan.as_ref().is_some_and(|plan| call.live.upstreams.has_more(plan.route.upstream));
-        error.set_retry(more && call.attempts < MOST_ATTEMPTS);
+        error.set_retry(call.may_try_another());
         error
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, call: &mut Call) -> FailToProxy {
-        let denial = call::denial_of(error);
-        call.report(error, denial.as_ref());
+        let denial = told::denial_of(error);
+        call.report(told::blame_of(error), error.root_etype().as_str(), denial.as_ref());
         // Part of a response went out already: all that is left is to end it short.
         let begun = session.response_written().is_some_and(|written| {
             !written.status.is_informational() || written.status == StatusCode::SWITCHING_PROTOCOLS
@@ -230,10 +203,7 @@ impl ProxyHttp for Proxy {
         if let Some(written) = session.response_written() {
             call.status = written.status.as_u16();
         }
-        call.live.metrics.observe(call.status, call.outcome, call.started.elapsed());
-        if access::enabled() {
-            access::write(&call.record(session));
-        }
+        call.finish(session.req_header());
     }
 }
 
@@ -250,4 +220,3 @@ const SERVED: [Method; 7] =
 // How long the rest of a request's body is taken after its response, to keep the connection.
 const DRAIN: Duration = Duration::from_secs(5);
 const UPGRADED: Duration = Duration::from_secs(3600);
-const MOST_ATTEMPTS: u8 = 3;

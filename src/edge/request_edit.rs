@@ -48,8 +48,7 @@ pub(super) fn apply(
     let nothing = RequestHeader::from(http::Request::new(()).into_parts().0);
     // The target stays what it was: one in origin form is read from the URI.
     let mut parts = Parts::from(std::mem::replace(request, nothing));
-    let host = host(&parts);
-    let edited = edit(&mut parts.headers, plan, origin, host);
+    let edited = edit(&mut parts, plan, origin);
     *request = RequestHeader::from(parts);
     if let Some(ends) = ends {
         request.set_send_end_stream(ends);
@@ -57,12 +56,13 @@ pub(super) fn apply(
     edited
 }
 
-fn edit(
-    headers: &mut HeaderMap,
-    plan: &ForwardPlan,
-    origin: &Origin<'_>,
-    host: Option<HeaderValue>,
-) -> pingora::Result<()> {
+/// The same for a head that is not pingora's, without hop-by-hop fields.
+///
+/// # Errors
+/// As above.
+pub(super) fn edit(request: &mut Parts, plan: &ForwardPlan, origin: &Origin<'_>) -> pingora::Result<()> {
+    let host = host(request);
+    let headers = &mut request.headers;
     headers.reserve(ADDED + plan.set.len());
     drop_controlled(headers);
     match &plan.cookies {
@@ -88,7 +88,7 @@ fn edit(
 }
 
 // Authorization, X-Forwarded-Host, -For, -Proto, X-Request-Id, Via.
-const ADDED: usize = 6;
+pub(super) const ADDED: usize = 6;
 
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -96,9 +96,8 @@ static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-prot
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Whether the request has been through this process before. std:112
-pub(super) fn is_loop(request: &RequestHeader, pseudonym: &str) -> bool {
-    request
-        .headers
+pub(super) fn is_loop(headers: &HeaderMap, pseudonym: &str) -> bool {
+    headers
         .get_all(VIA)
         .iter()
         .any(|line| memchr::memmem::find(line.as_bytes(), pseudonym.as_bytes()).is_some())
@@ -375,7 +374,7 @@ mod tests {
     fn via_is_appended_and_tells_a_loop() {
         let request = edited(&[("Via", "1.1 front")], &plan(Auth::None));
         assert_eq!(all(&request, "via"), ["1.1 front", "1.1 bearward-1"]);
-        assert!(is_loop(&request, "bearward-1") && !is_loop(&request, "bearward-2"));
+        assert!(is_loop(&request.headers, "bearward-1") && !is_loop(&request.headers, "bearward-2"));
     }
 
     #[test]

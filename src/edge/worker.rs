@@ -22,6 +22,7 @@ use tokio::sync::watch;
 
 use super::conn::Conn;
 use super::doors::{Doors, Seat, Signals};
+use super::front::Front;
 use super::head_scan::Fault;
 use super::listener::Listening;
 use super::live::Slot;
@@ -42,7 +43,8 @@ pub(super) struct Worker {
     /// What pingora looks at to see a shutdown. Ours is in `signals`; a dropped sender would count as one.
     pub(super) shutdown: watch::Receiver<bool>,
     _keep: watch::Sender<bool>,
-    slot: Arc<Slot>,
+    /// What it shares with the proxy.
+    pub(super) front: Arc<Front>,
     doors: Arc<Doors>,
 }
 
@@ -56,7 +58,8 @@ impl Worker {
     pub(super) fn new(settings: &Settings, slot: Arc<Slot>, doors: &Arc<Doors>, pseudonym: &str) -> Self {
         let signals = doors.signals();
         let ca_file = slot.current().upstreams.ca_file();
-        let proxy = Proxy::new(Arc::clone(&slot), settings, signals.closing.clone(), pseudonym);
+        let front = Arc::new(Front::new(slot, signals.closing.clone(), pseudonym));
+        let proxy = Proxy::new(Arc::clone(&front), settings);
         let conf = ServerConf {
             // The pool's size is multiplied by this number; each worker has a pool of its own.
             threads: 1,
@@ -76,14 +79,14 @@ impl Worker {
             signals,
             shutdown,
             _keep: keep,
-            slot,
+            front,
             doors: Arc::clone(doors),
         }
     }
 
     /// Counts a head that never became a request.
     pub(super) fn count_refused(&self, fault: Fault) {
-        self.slot.current().metrics.count(fault.status().as_u16(), fault.label());
+        self.front.live().metrics.count(fault.status().as_u16(), fault.label());
     }
 
     /// Starts the thread.

@@ -6,8 +6,9 @@ use bytes::{Bytes, BytesMut};
 use http::header::EXPECT;
 use pingora::proxy::Session;
 
-use super::call::{self, Call};
-use super::respond;
+use super::told;
+use crate::edge::call::Call;
+use crate::edge::respond;
 use crate::gate::denial::Denial;
 use crate::gate::verdict::EndpointCall;
 
@@ -23,14 +24,15 @@ pub(super) async fn serve(
 ) -> pingora::Result<()> {
     call.outcome = "endpoint";
     let Ok(body) = tokio::time::timeout(patience, body(session)).await else {
-        let response = call.refusal(session, Denial::BadRequest("the body did not arrive in time"));
+        let response = call
+            .refusal(&told::head(session, call.id), Denial::BadRequest("the body did not arrive in time"));
         session.set_keepalive(None);
         call.status = respond::write(session, response).await?;
         return Ok(());
     };
     let response = match body? {
-        Some(body) => call.live.bff.serve(wanted, &call::head(session, call.id), body).await,
-        None => call.refusal(session, Denial::BodyTooLarge),
+        Some(body) => call.live.bff.serve(wanted, &told::head(session, call.id), body).await,
+        None => call.refusal(&told::head(session, call.id), Denial::BodyTooLarge),
     };
     call.status = respond::write(session, response).await?;
     Ok(())

@@ -1,0 +1,139 @@
+//! What one request carries from its head to its record, whichever path it takes.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::request::Parts;
+use http::{HeaderValue, Response};
+
+use super::access::{self, Record};
+use super::live::Live;
+use super::metrics::FORWARDED;
+use crate::gate::admit::answer_kind;
+use crate::gate::denial::Denial;
+use crate::gate::head::{RequestHead, RequestId};
+use crate::gate::settings::UpstreamId;
+use crate::gate::verdict::{ForwardPlan, Refusal};
+
+/// One request.
+pub(super) struct Call {
+    /// What it is served by, whatever a reload does meanwhile.
+    pub(super) live: Arc<Live>,
+    pub(super) id: RequestId,
+    started: Instant,
+    /// The plan, where the request is forwarded.
+    pub(super) plan: Option<ForwardPlan>,
+    /// The status that was answered; 0 where nothing was.
+    pub(super) status: u16,
+    /// What became of it, for the record and the counters.
+    pub(super) outcome: &'static str,
+    /// Which of the upstream's addresses is tried first.
+    turn: Option<usize>,
+    /// Attempts to connect that failed.
+    attempts: u8,
+}
+
+/// What a client's connection is secured by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Link {
+    Plain,
+    Tls,
+}
+
+/// Who failed a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blame {
+    Client,
+    Upstream,
+}
+
+impl Call {
+    pub(super) fn new(live: Arc<Live>, id: RequestId) -> Self {
+        let started = Instant::now();
+        Self { live, id, started, plan: None, status: 0, outcome: FORWARDED, turn: None, attempts: 0 }
+    }
+
+    /// The answer to a request that the edge itself refuses. A session that was refreshed on the way keeps its new
+    /// cookie: a fault of an upstream must not lose it.
+    pub(super) fn refusal(&mut self, head: &RequestHead<'_>, denial: Denial) -> Response<Bytes> {
+        self.outcome = denial.effects().label;
+        let ticket = self.plan.as_ref().and_then(|plan| plan.session.as_ref());
+        let cookies = ticket.map(|ticket| self.live.gate.response_cookies(ticket)).unwrap_or_default();
+        self.live.bff.refuse(&Refusal { denial, answer: answer_kind(head), cookies }, head)
+    }
+
+    /// The answer to a request that the gate refused.
+    pub(super) fn denied(&mut self, head: &RequestHead<'_>, refusal: &Refusal) -> Response<Bytes> {
+        self.outcome = refusal.denial.effects().label;
+        self.live.bff.refuse(refusal, head)
+    }
+
+    /// The scheme that the browser used: that of the public origin where the request is for it, since TLS may end
+    /// before us; otherwise that of the connection. No header is asked (std:110).
+    pub(super) fn scheme(&self, request: &Parts, link: Link) -> &'static str {
+        let public = &self.live.public_url;
+        let authority = match request.uri.authority() {
+            Some(authority) => authority.as_str().as_bytes(),
+            None => request.headers.get(HOST).map(HeaderValue::as_bytes).unwrap_or_default(),
+        };
+        let for_public = authority.eq_ignore_ascii_case(public.authority().as_bytes());
+        if link == Link::Tls || (for_public && public.scheme() == "https") { "https" } else { "http" }
+    }
+
+    /// Where the next attempt to connect goes: an attempt after a failed one goes to the next address, whatever
+    /// other requests do meanwhile.
+    pub(super) fn next_turn(&mut self, upstream: UpstreamId) -> usize {
+        let turn = *self.turn.get_or_insert_with(|| self.live.upstreams.turn(upstream));
+        turn.wrapping_add(usize::from(self.attempts))
+    }
+
+    /// Counts an attempt to connect that failed, and says whether another may follow. Nothing was sent yet: trying
+    /// another address is safe for every method.
+    pub(super) fn may_try_another(&mut self) -> bool {
+        self.attempts += 1;
+        let more = self.plan.as_ref().is_some_and(|plan| self.live.upstreams.has_more(plan.route.upstream));
+        more && self.attempts < MOST_ATTEMPTS
+    }
+
+    /// Tells operators why a request could not be forwarded.
+    pub(super) fn report(&mut self, blame: Blame, kind: &str, denial: Option<&Denial>) {
+        let upstream = self.plan.as_ref().map(|plan| self.live.upstreams.name(plan.route.upstream));
+        self.outcome = denial.map_or("client_gone", |denial| denial.effects().label);
+        match blame {
+            Blame::Client => tracing::debug!(request_id = %self.id, kind, "a client broke off"),
+            Blame::Upstream => tracing::warn!(
+                request_id = %self.id,
+                upstream,
+                kind,
+                outcome = self.outcome,
+                "a request could not be forwarded"
+            ),
+        }
+    }
+
+    /// Counts the request and writes its record.
+    pub(super) fn finish(&self, request: &Parts) {
+        self.live.metrics.observe(self.status, self.outcome, self.started.elapsed());
+        if access::enabled() {
+            access::write(&self.record(request));
+        }
+    }
+
+    fn record<'a>(&'a self, request: &'a Parts) -> Record<'a> {
+        let route = self.plan.as_ref().map(|plan| &plan.route);
+        Record {
+            method: &request.method,
+            path: request.uri.path(),
+            route: route.map_or("", |route| route.name.as_str()),
+            upstream: route.map_or("", |route| self.live.upstreams.name(route.upstream)),
+            status: self.status,
+            outcome: self.outcome,
+            request_id: self.id,
+            started: self.started,
+        }
+    }
+}
+
+const MOST_ATTEMPTS: u8 = 3;

@@ -1,0 +1,82 @@
+//! What pingora tells of a request, in our words.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::header::{ALLOW, MAX_FORWARDS};
+use http::{HeaderValue, Method, StatusCode};
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorSource, ErrorType};
+
+use crate::edge::call::{Blame, Link};
+use crate::gate::denial::Denial;
+use crate::gate::head::{RequestHead, RequestId};
+
+/// The head as the gate is told it.
+pub(super) fn head(session: &Session, request_id: RequestId) -> RequestHead<'_> {
+    let request = session.req_header();
+    RequestHead { parts: request, target: request.raw_path(), peer: peer(session), request_id }
+}
+
+/// The other end of the connection.
+pub(super) fn peer(session: &Session) -> Option<IpAddr> {
+    Some(session.client_addr()?.as_inet()?.ip())
+}
+
+/// RFC 9110 §7.6.2, §9.3.7: `OPTIONS` about the server itself, or not to be forwarded any further. std:120
+pub(super) fn is_for_us(request: &RequestHeader) -> bool {
+    request.method == Method::OPTIONS
+        && (request.raw_path() == b"*"
+            || request.headers.get(MAX_FORWARDS).is_some_and(|left| left.as_bytes() == b"0"))
+}
+
+/// The answer to it.
+pub(super) fn options() -> http::Response<Bytes> {
+    let mut response = http::Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    response.headers_mut().insert(ALLOW, allowed);
+    response
+}
+
+/// What a failure means to the client; `None` where there is no client left.
+pub(super) fn denial_of(error: &Error) -> Option<Denial> {
+    let timeout = matches!(
+        error.root_etype(),
+        ErrorType::ConnectTimedout
+            | ErrorType::TLSHandshakeTimedout
+            | ErrorType::ReadTimedout
+            | ErrorType::WriteTimedout
+    );
+    match error.esource() {
+        ErrorSource::Downstream if timeout => Some(Denial::BadRequest("the body did not arrive in time")),
+        ErrorSource::Downstream
+            if matches!(
+                error.etype(),
+                ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed
+            ) =>
+        {
+            None
+        }
+        ErrorSource::Downstream => Some(Denial::BadRequest("the request cannot be forwarded")),
+        ErrorSource::Upstream if timeout => Some(Denial::UpstreamTimeout),
+        ErrorSource::Upstream | ErrorSource::Internal | ErrorSource::Unset => {
+            Some(Denial::UpstreamUnreachable)
+        }
+    }
+}
+
+/// Who caused a failure.
+pub(super) fn blame_of(error: &Error) -> Blame {
+    match error.esource() {
+        ErrorSource::Downstream => Blame::Client,
+        ErrorSource::Upstream | ErrorSource::Internal | ErrorSource::Unset => Blame::Upstream,
+    }
+}
+
+/// What the client's connection is secured by.
+pub(super) fn link(session: &Session) -> Link {
+    let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+    if tls { Link::Tls } else { Link::Plain }
+}
