@@ -12,14 +12,17 @@
 
 mod access;
 pub mod admin;
+mod buffers;
 mod call;
 mod conn;
+mod deadline;
 mod doors;
 mod front;
 mod head_reader;
 mod head_scan;
 mod http1;
 mod http2;
+mod lean;
 mod listener;
 pub mod live;
 pub mod metrics;

@@ -48,6 +48,7 @@ pub(crate) fn check(file: File, findings: &mut Findings) -> Option<Checked> {
     not_yet(&file, findings);
     let File { public_url, provider, session, routes, workers, listeners, admin, .. } = file;
     let File { trusted_origins, refresh, upstreams, endpoints, limits, drain, log, store, .. } = file;
+    let fast_path = file.fast_path;
     let public_url = public_url.and_then(|text| url::public_url(&text, findings));
     let base_path = endpoints.as_ref().and_then(|raw| endpoints::base_path(&raw.value, findings));
     let ours = public_url.as_ref().zip(base_path.as_deref());
@@ -69,7 +70,7 @@ pub(crate) fn check(file: File, findings: &mut Findings) -> Option<Checked> {
         session::keep_claims(session, routes);
     }
     let store = store.and_then(|raw| store::check(raw.value, findings));
-    let net = edge::Net { listeners, admin, workers, limits, drain };
+    let net = edge::Net { listeners, admin, workers, limits, drain, fast_path };
     let edge = edge::check(net, upstreams, findings);
     let telemetry = log.and_then(|raw| check_log(raw.value, findings));
     let (default_return_to, login_params) = endpoints?;

@@ -57,6 +57,9 @@ section! {
         drain: edge::Drain = {},
         /// How logs are written.
         log: Log = {},
+        /// Whether ordinary requests (`GET` and `HEAD` over HTTP/1.1, to an upstream that speaks HTTP/1.1 without TLS)
+        /// take a short way through the gateway, which costs less and obeys the same rules.
+        fast_path: bool = true,
     }
 }
 

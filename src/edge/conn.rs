@@ -4,7 +4,6 @@
 //! out as two packets; its buffered form holds 64 KB per connection. Ten thousand idle connections must not hold
 //! a buffer each, so the buffer is taken from the thread and given back at the flush.
 
-use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -21,6 +20,8 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+
+use super::buffers::{self, FULL};
 
 /// A client's connection.
 #[derive(Debug)]
@@ -59,7 +60,7 @@ impl Conn {
             self.taken += written;
         }
         if self.waiting.capacity() > 0 {
-            give_back(std::mem::take(&mut self.waiting));
+            buffers::give_back(std::mem::take(&mut self.waiting));
             self.taken = 0;
         }
         Poll::Ready(Ok(()))
@@ -94,7 +95,7 @@ impl AsyncWrite for Conn {
             }
         }
         if self.waiting.capacity() == 0 {
-            self.waiting = take();
+            self.waiting = buffers::take();
         }
         self.waiting.extend_from_slice(buf);
         Poll::Ready(Ok(buf.len()))
@@ -145,28 +146,6 @@ impl GetSocketDigest for Conn {
 }
 
 impl Peek for Conn {}
-
-// A head and a body of ordinary size leave in one packet train; more is passed on as it comes.
-const FULL: usize = 16 * 1024;
-// Buffers in use at one moment are those of connections in the middle of a write: few per thread.
-const SPARE: usize = 16;
-
-thread_local! {
-    static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
-}
-
-fn take() -> Vec<u8> {
-    BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(FULL))
-}
-
-fn give_back(mut buffer: Vec<u8>) {
-    buffer.clear();
-    BUFFERS.with_borrow_mut(|buffers| {
-        if buffers.len() < SPARE {
-            buffers.push(buffer);
-        }
-    });
-}
 
 #[cfg(test)]
 mod tests {

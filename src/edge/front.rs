@@ -1,4 +1,6 @@
-//! What both paths of a worker share: whom they serve by, and how they call themselves.
+//! What both paths of a worker share.
+//!
+//! Whom they serve by, how they call themselves and their requests, and whether the doors are closed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

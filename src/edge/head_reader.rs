@@ -8,26 +8,25 @@
 //!               │ head_timeout: 408
 //! ```
 
-use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::BytesMut;
 use pingora::protocols::Stream;
 use tokio::io::ReadBuf;
-use tokio::time::{Instant, Sleep};
 
-use super::head_scan::{Fault, Progress, Scan};
+use super::buffers;
+use super::deadline::Deadline;
+use super::head_scan::{Fault, Ordinary, Progress, Scan};
 use super::worker::Worker;
 
 /// What came next on a connection.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// A whole head, and perhaps the beginning of its body.
-    Head(BytesMut),
+    /// A whole head, and perhaps the beginning of its body; where its parts lie, where it is an ordinary one.
+    Head(BytesMut, Option<Ordinary>),
     /// The beginning of HTTP/2.
     Preface(BytesMut),
     /// The client is gone, or had nothing to say for too long.
@@ -39,7 +38,8 @@ pub(super) enum Next {
 /// Reads heads off one connection.
 #[derive(Debug)]
 pub(super) struct HeadReader {
-    deadline: Deadline,
+    /// Between two heads it is free for whoever serves the request.
+    pub(super) deadline: Deadline,
 }
 
 impl HeadReader {
@@ -83,7 +83,7 @@ impl HeadReader {
                     if let Some(cut) = found.absolute {
                         head = without(&head, cut, found.slash);
                     }
-                    return Next::Head(head);
+                    return Next::Head(head, found.ordinary);
                 }
                 Err(fault) => return Next::Fault(fault),
             }
@@ -101,47 +101,10 @@ fn without(head: &BytesMut, cut: std::ops::Range<usize>, instead: &str) -> Bytes
 }
 
 fn poll_read(io: &mut Stream, into: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-    SCRATCH.with_borrow_mut(|scratch| {
+    buffers::with_scratch(|scratch| {
         let mut read = ReadBuf::new(scratch);
         ready!(Pin::new(&mut **io).poll_read(cx, &mut read))?;
         into.extend_from_slice(read.filled());
         Poll::Ready(Ok(read.filled().len()))
     })
-}
-
-thread_local! {
-    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; 16 * 1024]);
-}
-
-/// A deadline that moves with each request without a timer operation each time: the timer is only touched when it
-/// fires or must fire earlier.
-#[derive(Debug)]
-struct Deadline {
-    sleep: Pin<Box<Sleep>>,
-    due: Instant,
-}
-
-impl Deadline {
-    fn new(after: Duration) -> Self {
-        let sleep = Box::pin(tokio::time::sleep(after));
-        Self { due: sleep.deadline(), sleep }
-    }
-
-    fn set(&mut self, after: Duration) {
-        self.due = Instant::now() + after;
-        if self.due < self.sleep.deadline() {
-            self.sleep.as_mut().reset(self.due);
-        }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            ready!(self.sleep.as_mut().poll(cx));
-            if self.due <= self.sleep.deadline() {
-                return Poll::Ready(());
-            }
-            let due = self.due;
-            self.sleep.as_mut().reset(due);
-        }
-    }
 }

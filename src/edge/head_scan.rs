@@ -30,6 +30,31 @@ pub(super) struct Head {
     pub(super) absolute: Option<Range<usize>>,
     /// What goes in their place: an absolute-form target may lack even the slash.
     pub(super) slash: &'static str,
+    /// Where its parts lie, where it is nothing out of the ordinary.
+    pub(super) ordinary: Option<Ordinary>,
+}
+
+/// A head that says nothing of framing, expectations or other protocols: HTTP/1.1, a path as its target, no body, and
+/// nothing behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ordinary {
+    pub(super) method: Range<usize>,
+    pub(super) target: Range<usize>,
+    /// Where the first field line begins.
+    pub(super) first_field: usize,
+    /// How many field lines there are.
+    pub(super) fields: usize,
+    /// Where the head ends.
+    pub(super) end: usize,
+    pub(super) wish: Wish,
+}
+
+/// What a client wants to become of its connection.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    #[default]
+    Keep,
+    Close,
 }
 
 /// Why a head is refused before anyone parsed it.
@@ -99,11 +124,17 @@ pub(super) struct Scan {
     host: Option<Range<usize>>,
     content_length: Seen,
     transfer_encoding: Seen,
+    /// Anything that the commonest requests do not have.
+    unusual: Seen,
+    wish: Wish,
 }
 
 #[derive(Debug, Clone)]
 struct RequestLine {
+    method: Range<usize>,
     target: Range<usize>,
+    /// Where the next line begins.
+    end: usize,
     version: Version,
 }
 
@@ -179,6 +210,9 @@ impl Scan {
                 {
                     return Err(Fault::Bad("two Content-Length values"));
                 }
+                if let Some(options) = value(line, b"connection:") {
+                    self.hear(options);
+                }
             }
             Some(b't' | b'T') => {
                 if let Some(coding) = value(line, b"transfer-encoding:")
@@ -186,10 +220,24 @@ impl Scan {
                 {
                     return Err(Fault::Bad("a transfer coding other than one chunked")); // std:113
                 }
+                if is_unusual(line) {
+                    self.unusual = Seen::Yes;
+                }
+            }
+            Some(b'e' | b'E' | b'h' | b'H' | b'k' | b'K' | b'p' | b'P' | b'u' | b'U') if is_unusual(line) => {
+                self.unusual = Seen::Yes;
             }
             Some(_) | None => {}
         }
         Ok(())
+    }
+
+    fn hear(&mut self, options: &[u8]) {
+        if options.eq_ignore_ascii_case(b"close") {
+            self.wish = Wish::Close;
+        } else if !options.eq_ignore_ascii_case(b"keep-alive") {
+            self.unusual = Seen::Yes;
+        }
     }
 
     fn finish(&self, request: &RequestLine, bytes: &[u8]) -> Result<Progress, Fault> {
@@ -204,7 +252,8 @@ impl Scan {
         }
         let target = bytes.get(request.target.clone()).unwrap_or_default();
         if target.first() == Some(&b'/') || target == b"*" {
-            return Ok(Progress::Complete(Head { absolute: None, slash: "" }));
+            let ordinary = self.ordinary(request, bytes);
+            return Ok(Progress::Complete(Head { absolute: None, slash: "", ordinary }));
         }
         let (authority, start) = authority(target).ok_or(Fault::Bad("the target is not a path"))?;
         // RFC 9112 §3.2.2: the authority would replace Host. Two that differ are two opinions of where it goes.
@@ -218,7 +267,25 @@ impl Scan {
             Some(_) => return Err(Fault::Bad("the target has no path")),
         };
         let cut = request.target.start..request.target.start + end;
-        Ok(Progress::Complete(Head { absolute: Some(cut), slash }))
+        Ok(Progress::Complete(Head { absolute: Some(cut), slash, ordinary: None }))
+    }
+
+    fn ordinary(&self, request: &RequestLine, bytes: &[u8]) -> Option<Ordinary> {
+        let is_ordinary = request.version == Version::Http11
+            && self.unusual == Seen::No
+            && self.content_length == Seen::No
+            && self.transfer_encoding == Seen::No
+            // What comes behind a head without a body is another request, or an attempt at one. std:117
+            && self.looked == bytes.len()
+            && bytes.get(request.target.start) == Some(&b'/');
+        is_ordinary.then(|| Ordinary {
+            method: request.method.clone(),
+            target: request.target.clone(),
+            first_field: request.end,
+            fields: self.fields,
+            end: self.looked,
+            wish: self.wish,
+        })
     }
 
     fn too_large(&self, length: usize, limits: &Limits) -> Fault {
@@ -266,7 +333,24 @@ fn request_line(line: &[u8], at: usize, limits: &Limits) -> Result<RequestLine, 
         return Err(Fault::Bad("the target holds a character that must be encoded"));
     }
     let start = at + method.len() + 1;
-    Ok(RequestLine { target: start..start + target.len(), version })
+    Ok(RequestLine {
+        method: at..start - 1,
+        target: start..start + target.len(),
+        // The line was stripped of its CRLF.
+        end: at + line.len() + 2,
+        version,
+    })
+}
+
+/// Whether a field concerns the connection, a body to come or another protocol; `Connection`, `Content-Length` and
+/// `Transfer-Encoding` are judged by themselves. RFC 9110 §7.6.1, §10.1.1
+fn is_unusual(line: &[u8]) -> bool {
+    let starts = |name: &[u8]| line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
+    [b"expect".as_slice(), b"upgrade", b"te:", b"te ", b"trailer", b"keep-alive", b"proxy-", b"http2-settings"]
+        .into_iter()
+        .any(starts)
+        // Browsers send it with every navigation; it asks for nothing of the connection.
+        && !starts(b"upgrade-insecure-requests")
 }
 
 /// The value of a field line, where `name` (lower case, with its colon) is the field's name.
@@ -322,11 +406,14 @@ mod tests {
 
     #[test]
     fn a_head_is_complete_at_its_empty_line() {
-        let complete = Ok(Progress::Complete(Head { absolute: None, slash: "" }));
-        assert_eq!(scan("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), complete);
-        assert_eq!(scan("\r\n\r\nGET / HTTP/1.1\r\nhost:a\r\n\r\n"), complete);
-        assert_eq!(scan("GET / HTTP/1.0\r\n\r\n"), complete);
-        assert_eq!(scan("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"), complete);
+        for head in [
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "\r\n\r\nGET / HTTP/1.1\r\nhost:a\r\n\r\n",
+            "GET / HTTP/1.0\r\n\r\n",
+            "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+        ] {
+            assert!(matches!(scan(head), Ok(Progress::Complete(Head { absolute: None, .. }))), "{head:?}");
+        }
         assert_eq!(scan("GET / HTTP/1.1\r\nHost: a\r\n"), Ok(Progress::Partial));
         assert_eq!(scan("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Ok(Progress::Preface));
     }
@@ -379,6 +466,42 @@ mod tests {
             }
             assert_eq!(cut, format!("GET {expected} HTTP/1.1\r\nHost: a:1\r\n\r\n"));
         }
+    }
+
+    #[test]
+    fn an_ordinary_head_is_told_with_the_place_of_its_parts() {
+        let ordinary = |head: &str| match scan(head) {
+            Ok(Progress::Complete(found)) => found.ordinary,
+            _ => None,
+        };
+        let head = "\r\nHEAD /a?b HTTP/1.1\r\nHost: a\r\nConnection: Close\r\n\r\n";
+        let found = ordinary(head).unwrap();
+        assert_eq!((&head[found.method], &head[found.target]), ("HEAD", "/a?b"));
+        assert!(head[found.first_field..].starts_with("Host: a"));
+        assert_eq!((found.fields, found.end, found.wish), (2, head.len(), Wish::Close));
+        for fields in ["Upgrade-Insecure-Requests: 1", "Connection: keep-alive", "Ex: a", "Ten: a"] {
+            assert!(
+                ordinary(&format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n")).is_some(),
+                "{fields}"
+            );
+        }
+        for fields in
+            ["Upgrade: a", "TE: a", "Expect: a", "Connection: a", "Content-Length: 0", "Keep-Alive: a"]
+        {
+            assert_eq!(ordinary(&format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n")), None, "{fields}");
+        }
+        assert_eq!(ordinary("GET / HTTP/1.0\r\nHost: a\r\n\r\n"), None);
+        assert_eq!(ordinary("GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n"), None);
+    }
+
+    // std:117
+    #[test]
+    fn bytes_behind_a_head_are_not_ordinary() {
+        let head = "GET / HTTP/1.1\r\nHost: a\r\n\r\nG";
+        let Ok(Progress::Complete(found)) = Scan::default().advance(head.as_bytes(), &limits()) else {
+            panic!("not complete");
+        };
+        assert_eq!(found.ordinary, None);
     }
 
     // std:183

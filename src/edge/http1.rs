@@ -1,4 +1,6 @@
-//! An HTTP/1 connection: head by head, each handed to pingora once it is whole.
+//! An HTTP/1 connection: head by head, each served once it is whole.
+//!
+//! Ordinary requests take the fast path, all others go to pingora.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,21 +14,32 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::conn::Conn;
 use super::head_reader::{HeadReader, Next};
 use super::head_scan::Fault;
+use super::lean::{self, After};
 use super::worker::{Worker, phase};
 use super::{http2, respond};
 
 /// Serves requests until the connection ends.
 pub(super) async fn serve(worker: Arc<Worker>, mut io: Stream) {
     let mut reader = HeadReader::new(&worker);
+    let from = lean::Origin::of(&io);
     let mut keep = None;
     loop {
         match reader.next(&mut io, &worker).await {
             Next::Gone => return,
             Next::Fault(fault) => return phase(refuse(&worker, io, fault)).await,
             Next::Preface(read) => return phase(upgrade(&worker, io, read)).await,
-            Next::Head(head) => match serve_one(&worker, io, head, keep.take()).await {
-                Some(reused) => (io, keep) = reused.consume(),
-                None => return,
+            Next::Head(head, shape) => match lean::accept(&worker, head, shape) {
+                Ok(request) => {
+                    match lean::serve(&worker, &mut io, &mut reader.deadline, request, from).await {
+                        After::Keep => {}
+                        After::Close => return phase(close(io)).await,
+                        After::Cut => return,
+                    }
+                }
+                Err(head) => match serve_one(&worker, io, head, keep.take()).await {
+                    Some(reused) => (io, keep) = reused.consume(),
+                    None => return,
+                },
             },
         }
     }
@@ -59,6 +72,12 @@ async fn upgrade(worker: &Arc<Worker>, io: Stream, read: BytesMut) {
     };
     conn.unread(read);
     http2::serve(worker, conn).await;
+}
+
+/// RFC 9112 §9.6: the end that was announced.
+async fn close(mut io: Stream) {
+    // The client may be gone already, or take nothing any more; there is nobody to tell.
+    drop(tokio::time::timeout(LINGER, AsyncWriteExt::shutdown(&mut io)).await);
 }
 
 async fn refuse(worker: &Worker, mut io: Stream, fault: Fault) {

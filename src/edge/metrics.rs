@@ -22,6 +22,7 @@ use prometheus_client::registry::Registry;
 pub struct Metrics {
     requests: Family<Labels, Counter>,
     forwarded: [Counter; CLASSES.len()],
+    fast_path: Counter,
     connections: Gauge,
     duration: Arc<Durations>,
 }
@@ -38,6 +39,7 @@ impl Metrics {
         let requests = Family::<Labels, Counter>::default();
         let forwarded =
             CLASSES.map(|class| requests.get_or_create_owned(&Labels { class, outcome: FORWARDED }));
+        let fast_path = Counter::default();
         let connections = Gauge::default();
         let duration = Arc::new(Durations::default());
         registry.register(
@@ -45,18 +47,28 @@ impl Metrics {
             "Requests by class of status and by what became of them",
             requests.clone(),
         );
+        registry.register(
+            "http_fast_path_requests",
+            "Requests that took the short way through the gateway",
+            fast_path.clone(),
+        );
         registry.register("http_connections", "Client connections that are open", connections.clone());
         registry.register(
             "http_request_duration_seconds",
             "Time from a request's head to the end of its response",
             Shared(Arc::clone(&duration)),
         );
-        Self { requests, forwarded, connections, duration }
+        Self { requests, forwarded, fast_path, connections, duration }
     }
 
     /// The number of open client connections.
     pub(super) fn connections(&self) -> Gauge {
         self.connections.clone()
+    }
+
+    /// Counts a request that takes the fast path.
+    pub(super) fn count_fast_path(&self) {
+        self.fast_path.inc();
     }
 
     /// Counts a request that never reached the gate.

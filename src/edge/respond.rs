@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use http::response::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -13,28 +14,33 @@ use super::head_scan::Fault;
 /// # Errors
 /// Where the client is gone.
 pub(super) async fn write(session: &mut Session, response: http::Response<Bytes>) -> pingora::Result<u16> {
-    let (mut parts, body) = response.into_parts();
+    let (parts, body) = whole(response);
     let status = parts.status;
-    let bodiless = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
-    if bodiless {
-        parts.headers.remove(CONTENT_LENGTH);
-    } else {
-        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-    }
-    // What we answer is about one request of one user, unless it says otherwise.
-    parts.headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     // RFC 9110 §10.1.1: a client that waited for 100 may not send its body now; what comes next would be taken for
     // it. std:121
     if session.req_header().headers.contains_key(EXPECT) && !session.is_body_done() {
         session.set_keepalive(None);
     }
     // RFC 9110 §9.3.2: HEAD has the fields of GET and no content.
-    let empty = bodiless || body.is_empty() || session.req_header().method == Method::HEAD;
+    let empty = body.is_empty() || session.req_header().method == Method::HEAD;
     session.write_response_header(Box::new(ResponseHeader::from(parts)), empty).await?;
     if !empty {
         session.write_response_body(Some(body), true).await?;
     }
     Ok(status.as_u16())
+}
+
+/// An answer of ours with its length and without a body where there can be none.
+pub(super) fn whole(response: http::Response<Bytes>) -> (Parts, Bytes) {
+    let (mut parts, body) = response.into_parts();
+    // What we answer is about one request of one user, unless it says otherwise.
+    parts.headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    if parts.status == StatusCode::NO_CONTENT || parts.status == StatusCode::NOT_MODIFIED {
+        parts.headers.remove(CONTENT_LENGTH);
+        return (parts, Bytes::new());
+    }
+    parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    (parts, body)
 }
 
 /// A whole HTTP/1.1 response for a head that never became a request. The connection ends with it.

@@ -120,7 +120,9 @@ mod tests {
             (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_static(value))
         });
         let mut headers = HeaderMap::new();
-        fields.for_each(|(name, value)| drop(headers.append(name, value)));
+        fields.for_each(|(name, value)| {
+            headers.append(name, value);
+        });
         headers
     }
 

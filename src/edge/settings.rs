@@ -21,6 +21,17 @@ pub struct Settings {
     pub limits: Limits,
     /// What happens at shutdown.
     pub drain: Drain,
+    /// Whether ordinary requests leave pingora's machinery out.
+    pub fast_path: FastPath,
+}
+
+/// Who serves ordinary requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FastPath {
+    /// The edge itself, where both sides speak HTTP/1.1 and there is no body to send.
+    On,
+    /// pingora, as it serves every other request.
+    Off,
 }
 
 /// One address that is listened on.

@@ -51,11 +51,22 @@ struct Target {
     name: String,
     template: HttpPeer,
     source: Source,
+    /// Where it speaks HTTP/1.1 without TLS.
+    plain: Option<Plain>,
+}
+
+/// The patience with an upstream that speaks HTTP/1.1 without TLS.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plain {
+    pub(super) connect_timeout: Duration,
+    pub(super) read_timeout: Duration,
+    pub(super) write_timeout: Duration,
+    pub(super) idle_timeout: Duration,
 }
 
 /// Where an upstream's addresses come from.
 enum Source {
-    Fixed,
+    Fixed(SocketAddr),
     Name { host: String, port: u16, found: RwLock<Found>, refreshing: AtomicBool, next: AtomicUsize },
 }
 
@@ -96,7 +107,7 @@ impl Upstreams {
     pub(super) fn turn(&self, id: UpstreamId) -> usize {
         match self.all.get(id.0).map(|target| &target.source) {
             Some(Source::Name { next, .. }) => next.fetch_add(1, Ordering::Relaxed),
-            Some(Source::Fixed) | None => 0,
+            Some(Source::Fixed(_)) | None => 0,
         }
     }
 
@@ -106,16 +117,29 @@ impl Upstreams {
             return Error::e_explain(ErrorType::InternalError, "a route names an upstream that is not there");
         };
         let mut peer = Box::new(target.template.clone());
-        if let Some(address) = target.resolve(turn).await? {
-            peer._address = address.into_pingora();
-        }
+        peer._address = target.resolve(turn).await?.into_pingora();
         Ok(peer)
+    }
+
+    /// How an upstream is spoken to, where that is HTTP/1.1 without TLS.
+    pub(super) fn plain(&self, id: UpstreamId) -> Option<Plain> {
+        self.all.get(id.0)?.plain
+    }
+
+    /// Whether all upstreams are of that kind.
+    pub(super) fn all_plain(&self) -> bool {
+        self.all.iter().all(|target| target.plain.is_some())
+    }
+
+    /// The address that an attempt goes to; `None` where there is none.
+    pub(super) async fn address(&self, id: UpstreamId, turn: usize) -> Option<SocketAddr> {
+        self.all.get(id.0)?.resolve(turn).await.ok()
     }
 
     /// Whether another attempt would go to another address.
     pub(super) fn has_more(&self, id: UpstreamId) -> bool {
         self.all.get(id.0).is_some_and(|target| match &target.source {
-            Source::Fixed => false,
+            Source::Fixed(_) => false,
             Source::Name { found, .. } => {
                 found.read().unwrap_or_else(PoisonError::into_inner).addresses.len() > 1
             }
@@ -186,7 +210,7 @@ impl Target {
             template.options.ca = trust_of(settings, trust)?;
         }
         let source = match fixed {
-            Some(_) => Source::Fixed,
+            Some(_) => Source::Fixed(address),
             None => Source::Name {
                 host: name.to_owned(),
                 port,
@@ -195,12 +219,21 @@ impl Target {
                 next: AtomicUsize::new(0),
             },
         };
-        Ok(Self { name: settings.name.clone(), template, source })
+        let plain = (!https && !settings.http2).then_some(Plain {
+            connect_timeout: settings.connect_timeout,
+            read_timeout: settings.read_timeout,
+            write_timeout: settings.write_timeout,
+            idle_timeout: settings.idle_timeout,
+        });
+        Ok(Self { name: settings.name.clone(), template, source, plain })
     }
 
-    /// The address for the next attempt; `None` where the template's is the one.
-    async fn resolve(&self, turn: usize) -> pingora::Result<Option<SocketAddr>> {
-        let Source::Name { host, port, found, refreshing, .. } = &self.source else { return Ok(None) };
+    /// The address for the next attempt.
+    async fn resolve(&self, turn: usize) -> pingora::Result<SocketAddr> {
+        let (host, port, found, refreshing) = match &self.source {
+            Source::Fixed(address) => return Ok(*address),
+            Source::Name { host, port, found, refreshing, .. } => (host, port, found, refreshing),
+        };
         let mut known = found.read().unwrap_or_else(PoisonError::into_inner).clone();
         let stale = known.at.is_none_or(|at| at.elapsed() > FRESH);
         // One request looks the name up anew, the others go on with what is known; without anything known all do.
@@ -214,7 +247,7 @@ impl Target {
         }
         let turn = turn.checked_rem(known.addresses.len()).unwrap_or_default();
         match known.addresses.get(turn) {
-            Some(address) => Ok(Some(*address)),
+            Some(address) => Ok(*address),
             None => {
                 let error = Error::explain(ErrorType::ConnectError, "the host name does not resolve");
                 Err(error.into_up())

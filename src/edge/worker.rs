@@ -24,10 +24,11 @@ use super::conn::Conn;
 use super::doors::{Doors, Seat, Signals};
 use super::front::Front;
 use super::head_scan::Fault;
+use super::lean::pool::Pool;
 use super::listener::Listening;
 use super::live::Slot;
 use super::proxy::Proxy;
-use super::settings::{Limits, Settings};
+use super::settings::{FastPath, Limits, Settings};
 use super::{http1, http2, respond};
 
 /// What every connection of a worker shares.
@@ -43,6 +44,10 @@ pub(super) struct Worker {
     /// What pingora looks at to see a shutdown. Ours is in `signals`; a dropped sender would count as one.
     pub(super) shutdown: watch::Receiver<bool>,
     _keep: watch::Sender<bool>,
+    /// Who serves ordinary requests.
+    pub(super) fast_path: FastPath,
+    /// The fast path's idle connections to upstreams; pingora has a pool of its own.
+    pub(super) pool: Pool,
     /// What it shares with the proxy.
     pub(super) front: Arc<Front>,
     doors: Arc<Doors>,
@@ -79,6 +84,8 @@ impl Worker {
             signals,
             shutdown,
             _keep: keep,
+            fast_path: settings.fast_path,
+            pool: Pool::default(),
             front,
             doors: Arc::clone(doors),
         }
@@ -106,7 +113,11 @@ async fn run(worker: &Arc<Worker>, sockets: Vec<Listening>) {
             Err(error) => tracing::error!(%error, "a listening socket is not usable"),
         }
     }
-    worker.signals.leaving.cancelled().await;
+    // Cancel safety: the sweep is the loser only once, when the thread ends.
+    tokio::select! {
+        () = worker.signals.leaving.cancelled() => {}
+        () = worker.pool.keep_swept() => {}
+    }
 }
 
 #[expect(

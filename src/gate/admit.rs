@@ -12,7 +12,7 @@ use super::policy::csrf::{self, Origins};
 use super::route::host::host_of;
 use super::route::path;
 use super::route::table::{Match, Table};
-use super::settings::{Auth, RefreshOn, Route};
+use super::settings::{Auth, RefreshOn, Route, UpstreamId};
 use super::verdict::{AnswerKind, CookieEdit, Endpoint, EndpointCall, ForwardPlan, Refusal, Verdict};
 use crate::session::cookie::jar::{Jar, Others};
 use crate::session::refresh::record::{Ask, EndCause, Refused};
@@ -41,6 +41,14 @@ impl Gate {
             Ok(Match::MethodNotAllowed(methods)) => deny(Denial::MethodNotAllowed(methods), head),
             Ok(Match::Nothing) => deny(Denial::NoRoute, head),
             Err(denial) => deny(denial, head),
+        }
+    }
+
+    /// Where a request would go, were it admitted; `None` where no route serves it. Asks nothing of a session.
+    pub fn destination(&self, head: &RequestHead<'_>) -> Option<UpstreamId> {
+        match self.route(head) {
+            Ok(Match::Route(route)) => Some(route.upstream),
+            Ok(Match::Endpoint(_) | Match::MethodNotAllowed(_) | Match::Nothing) | Err(_) => None,
         }
     }
 

@@ -7,7 +7,7 @@ use crate::config::problems::Findings;
 use crate::config::raw::edge as raw;
 use crate::config::reader::At;
 use crate::config::values::Size;
-use crate::edge::settings::{Drain, Limits, Listener, Settings, TlsFiles, Upstream};
+use crate::edge::settings::{Drain, FastPath, Limits, Listener, Settings, TlsFiles, Upstream};
 
 /// The parts of the file that are about the network.
 pub(super) struct Net {
@@ -21,6 +21,8 @@ pub(super) struct Net {
     pub(super) limits: Option<At<raw::Limits>>,
     /// `drain`
     pub(super) drain: Option<At<raw::Drain>>,
+    /// `fast_path`
+    pub(super) fast_path: Option<At<bool>>,
 }
 
 /// Checks them.
@@ -41,6 +43,7 @@ pub(super) fn check(net: Net, upstreams: Vec<Upstream>, findings: &mut Findings)
         upstreams,
         limits: limits?,
         drain: drain?,
+        fast_path: if net.fast_path?.value { FastPath::On } else { FastPath::Off },
     })
 }
 

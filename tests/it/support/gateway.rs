@@ -10,7 +10,7 @@ use bearward::base::tls;
 use bearward::bff::{Bff, settings as bff};
 use bearward::edge::live::Live;
 use bearward::edge::metrics::Metrics;
-use bearward::edge::settings::{Drain, Limits, Listener, Settings, TlsFiles, Upstream};
+use bearward::edge::settings::{Drain, FastPath, Limits, Listener, Settings, TlsFiles, Upstream};
 use bearward::edge::upstream::Upstreams;
 use bearward::edge::{DrainReport, Edge};
 use bearward::gate::Gate;
@@ -29,6 +29,7 @@ pub(crate) struct Wanted {
     pub(crate) drain: Drain,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) workers: usize,
+    pub(crate) fast_path: FastPath,
 }
 
 /// A running gateway: `/api/*` needs a session, everything else does not.
@@ -64,6 +65,7 @@ impl Wanted {
             drain: Drain { accept: Duration::ZERO, linger: Duration::ZERO, limit: Duration::from_secs(5) },
             tls: None,
             workers: 1,
+            fast_path: FastPath::On,
         }
     }
 
@@ -100,6 +102,7 @@ impl Wanted {
             upstreams: vec![self.upstream],
             limits: self.limits,
             drain: self.drain.clone(),
+            fast_path: self.fast_path,
         };
         let edge = Edge::start(&settings, &Arc::new(live)).unwrap();
         let address = edge.addresses()[0];

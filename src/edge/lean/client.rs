@@ -1,0 +1,96 @@
+//! The client's side of an exchange: what it is sent, whether it is there.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use pingora::protocols::Stream;
+use tokio::io::ReadBuf;
+
+use super::failure::Failure;
+use crate::edge::deadline::Deadline;
+use crate::edge::head_scan::Wish;
+
+/// A client that waits for its response.
+pub(super) struct Client<'a> {
+    io: &'a mut Stream,
+    /// Free between two heads: each wait of the exchange sets it anew.
+    pub(super) deadline: &'a mut Deadline,
+    patience: Duration,
+    /// Whether its connection ends with the response.
+    pub(super) wish: Wish,
+    watch: Watch,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Watch {
+    On,
+    /// It sent more than its request. Nothing is read any more, so its leaving is noticed by the next write.
+    Off,
+}
+
+impl<'a> Client<'a> {
+    pub(super) fn new(
+        io: &'a mut Stream,
+        deadline: &'a mut Deadline,
+        patience: Duration,
+        wish: Wish,
+    ) -> Self {
+        Self { io, deadline, patience, wish, watch: Watch::On }
+    }
+
+    /// Ready once the client is gone.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.watch == Watch::Off {
+            return Poll::Pending;
+        }
+        let mut bytes = [0; 64];
+        let mut read = ReadBuf::new(&mut bytes);
+        match Pin::new(&mut **self.io).poll_read(cx, &mut read) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) if !read.filled().is_empty() => {
+                // A request behind a request is dropped, and the connection ends with the response. std:117
+                self.watch = Watch::Off;
+                self.wish = Wish::Close;
+                Poll::Pending
+            }
+            Poll::Ready(Ok(()) | Err(_)) => Poll::Ready(()),
+        }
+    }
+
+    /// Writes all of `bytes` and flushes.
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut sent = 0;
+        let mut waits = false;
+        poll_fn(|cx| match poll_write_all(self.io, bytes, &mut sent, cx) {
+            Poll::Ready(written) => Poll::Ready(written.map_err(|_| Failure::ClientGone)),
+            Poll::Pending => {
+                // Most writes do not wait, and need no deadline.
+                if !std::mem::replace(&mut waits, true) {
+                    self.deadline.set(self.patience);
+                }
+                ready!(self.deadline.poll(cx));
+                Poll::Ready(Err(Failure::ClientSlow))
+            }
+        })
+        .await
+    }
+}
+
+fn poll_write_all(
+    io: &mut Stream,
+    bytes: &[u8],
+    sent: &mut usize,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    while let Some(rest) = bytes.get(*sent..).filter(|rest| !rest.is_empty()) {
+        let written = ready!(Pin::new(&mut **io).poll_write(cx, rest))?;
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        *sent += written;
+    }
+    Pin::new(&mut **io).poll_flush(cx)
+}

@@ -1,0 +1,72 @@
+//! What can go wrong between a request and the end of its response.
+
+use crate::edge::call::Blame;
+use crate::gate::denial::Denial;
+
+/// Why a response is not whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The client closed its connection.
+    ClientGone,
+    /// The client does not take what it asked for.
+    ClientSlow,
+    /// The upstream's name has no address.
+    Unresolved,
+    /// No address of the upstream accepts a connection.
+    Unreachable,
+    ConnectTimeout,
+    /// The request cannot be written: a field that no field can hold.
+    Unwritable,
+    /// The upstream's connection ended before a byte of its response.
+    Died,
+    /// It ended within the response.
+    Broken,
+    /// The response is none, or framed in two ways.
+    BadResponse,
+    ReadTimeout,
+    WriteTimeout,
+}
+
+impl Failure {
+    /// What it means to the client; `None` where there is no client left. The same as for pingora's errors.
+    pub(super) const fn denial(self) -> Option<Denial> {
+        match self {
+            Self::ClientGone => None,
+            Self::ClientSlow => Some(Denial::BadRequest("the response was not taken in time")),
+            Self::ConnectTimeout | Self::ReadTimeout | Self::WriteTimeout => Some(Denial::UpstreamTimeout),
+            Self::Unresolved
+            | Self::Unreachable
+            | Self::Unwritable
+            | Self::Died
+            | Self::Broken
+            | Self::BadResponse => Some(Denial::UpstreamUnreachable),
+        }
+    }
+
+    pub(super) const fn blame(self) -> Blame {
+        match self {
+            Self::ClientGone | Self::ClientSlow => Blame::Client,
+            Self::Unresolved
+            | Self::Unreachable
+            | Self::ConnectTimeout
+            | Self::Unwritable
+            | Self::Died
+            | Self::Broken
+            | Self::BadResponse
+            | Self::ReadTimeout
+            | Self::WriteTimeout => Blame::Upstream,
+        }
+    }
+
+    /// How logs call it: in pingora's words, so that one search finds both.
+    pub(super) const fn kind(self) -> &'static str {
+        match self {
+            Self::ClientGone | Self::Died | Self::Broken => "ConnectionClosed",
+            Self::ClientSlow | Self::WriteTimeout => "WriteTimedout",
+            Self::Unresolved | Self::Unreachable => "ConnectError",
+            Self::ConnectTimeout => "ConnectTimedout",
+            Self::Unwritable | Self::BadResponse => "InvalidHTTPHeader",
+            Self::ReadTimeout => "ReadTimedout",
+        }
+    }
+}

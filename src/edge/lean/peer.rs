@@ -1,0 +1,99 @@
+//! The upstream's side of an exchange.
+//!
+//! A connection, and what was read off it and not yet passed on.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::edge::buffers;
+
+/// A connection to an upstream. It holds a buffer only while bytes wait in it.
+pub(super) struct Peer {
+    tcp: TcpStream,
+    pub(super) address: SocketAddr,
+    pub(super) age: Age,
+    read: Vec<u8>,
+    /// How much of `read` was passed on.
+    taken: usize,
+    /// Whether anything came since the request.
+    pub(super) answer: Answer,
+}
+
+/// Whether a connection has carried a request before this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Age {
+    Fresh,
+    Pooled,
+}
+
+/// Whether an upstream has begun to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    None,
+    Begun,
+}
+
+impl Peer {
+    pub(super) const fn new(tcp: TcpStream, address: SocketAddr, age: Age) -> Self {
+        Self { tcp, address, age, read: Vec::new(), taken: 0, answer: Answer::None }
+    }
+
+    /// What was read and not yet passed on.
+    pub(super) fn rest(&self) -> &[u8] {
+        self.read.get(self.taken..).unwrap_or_default()
+    }
+
+    /// Passes on what was read up to there.
+    pub(super) fn consume(&mut self, amount: usize) {
+        self.taken += amount;
+        if self.taken >= self.read.len() {
+            self.taken = 0;
+            buffers::give_back(std::mem::take(&mut self.read));
+        }
+    }
+
+    /// Reads once; 0 at the end.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        buffers::with_scratch(|scratch| {
+            let mut read = ReadBuf::new(scratch);
+            ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut read))?;
+            let amount = read.filled().len();
+            if amount > 0 {
+                self.answer = Answer::Begun;
+                if self.read.capacity() == 0 {
+                    self.read = buffers::take();
+                }
+                self.read.extend_from_slice(read.filled());
+            }
+            Poll::Ready(Ok(amount))
+        })
+    }
+
+    /// Writes all of `bytes`, of which `sent` are written already.
+    pub(super) fn poll_write_all(
+        &mut self,
+        bytes: &[u8],
+        sent: &mut usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while let Some(rest) = bytes.get(*sent..).filter(|rest| !rest.is_empty()) {
+            let written = ready!(Pin::new(&mut self.tcp).poll_write(cx, rest))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            *sent += written;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The connection, for another request.
+    pub(super) fn into_tcp(self) -> TcpStream {
+        buffers::give_back(self.read);
+        self.tcp
+    }
+}

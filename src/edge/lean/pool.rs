@@ -1,0 +1,139 @@
+//! Idle connections to upstreams, of one worker.
+//!
+//! One that became readable while it was idle is closed, or holds bytes that nobody asked for: in either case what
+//! comes next is not the answer to the next request. std:118
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+/// The lock is the worker's own: nobody else ever waits for it.
+#[derive(Debug, Default)]
+pub(in crate::edge) struct Pool(Mutex<HashMap<SocketAddr, Vec<Idle>>>);
+
+#[derive(Debug)]
+struct Idle {
+    tcp: TcpStream,
+    until: Instant,
+}
+
+impl Idle {
+    fn is_good(&self, now: Instant) -> bool {
+        let mut byte = [0];
+        now < self.until
+            && matches!(self.tcp.try_read(&mut byte), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+}
+
+impl Pool {
+    /// The connection to `address` that was used last, where there is a good one.
+    pub(super) fn take(&self, address: SocketAddr) -> Option<TcpStream> {
+        let mut all = self.lock();
+        let idle = all.get_mut(&address)?;
+        let now = Instant::now();
+        while let Some(one) = idle.pop() {
+            if one.is_good(now) {
+                return Some(one.tcp);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection that may carry another request.
+    pub(super) fn put(&self, address: SocketAddr, tcp: TcpStream, idle_timeout: Duration) {
+        let mut all = self.lock();
+        let idle = all.entry(address).or_default();
+        if idle.len() < MOST_IDLE {
+            idle.push(Idle { tcp, until: Instant::now() + idle_timeout });
+        }
+    }
+
+    /// Closes what was idle for too long or is no good any more.
+    fn sweep(&self) {
+        let now = Instant::now();
+        self.lock().retain(|_, idle| {
+            idle.retain(|one| one.is_good(now));
+            !idle.is_empty()
+        });
+    }
+
+    /// Sweeps for as long as it is polled.
+    pub(in crate::edge) async fn keep_swept(&self) {
+        let mut tick = tokio::time::interval(SWEEP);
+        loop {
+            tick.tick().await;
+            self.sweep();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Vec<Idle>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// As many as pingora keeps in all; an upstream has few addresses.
+const MOST_IDLE: usize = 256;
+// A connection that its upstream closed is held for no longer than this.
+const SWEEP: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    async fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (ours, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn the_last_used_good_connection_is_taken() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let pool = Pool::default();
+        assert!(pool.take(address).is_none());
+        let (good, _open) = pair(&listener).await;
+        let port = good.local_addr().unwrap();
+        let (closed, theirs) = pair(&listener).await;
+        let (talks, mut talker) = pair(&listener).await;
+        let (expired, _also_open) = pair(&listener).await;
+        drop(theirs);
+        talker.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        closed.readable().await.unwrap();
+        talks.readable().await.unwrap();
+        pool.put(address, good, LONG);
+        pool.put(address, closed, LONG);
+        pool.put(address, talks, LONG);
+        pool.put(address, expired, Duration::ZERO);
+        assert_eq!(pool.take(address).unwrap().local_addr().unwrap(), port);
+        assert!(pool.take(address).is_none());
+    }
+
+    #[tokio::test]
+    async fn idle_connections_are_bounded_and_swept() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let pool = Pool::default();
+        let (expired, mut theirs) = pair(&listener).await;
+        pool.put(address, expired, Duration::ZERO);
+        pool.sweep();
+        assert_eq!(theirs.read(&mut [0]).await.unwrap(), 0);
+        assert!(pool.lock().is_empty());
+        let mut others = Vec::new();
+        for _ in 0..MOST_IDLE + 3 {
+            let (ours, theirs) = pair(&listener).await;
+            pool.put(address, ours, LONG);
+            others.push(theirs);
+        }
+        pool.sweep();
+        assert_eq!(pool.lock()[&address].len(), MOST_IDLE);
+    }
+}
