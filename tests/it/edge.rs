@@ -1,6 +1,7 @@
 //! The edge over real sockets: forwarding, limits, faults, the drain.
 
 mod drain;
+mod fast_path;
 mod faults;
 mod forward;
 mod limits;

@@ -5,6 +5,7 @@ pub(crate) mod browser;
 pub(crate) mod clock;
 pub(crate) mod gateway;
 pub(crate) mod raw;
+pub(crate) mod scripted;
 pub(crate) mod session;
 pub(crate) mod upstream;
 pub(crate) mod world;

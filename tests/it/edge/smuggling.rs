@@ -1,4 +1,8 @@
 //! Requests that two servers could read as different requests. Threat T12.
+//!
+//! Each with the fast path and without it.
+
+use bearward::edge::settings::FastPath;
 
 use crate::support::gateway::Wanted;
 use crate::support::raw::Raw;
@@ -7,8 +11,16 @@ use crate::support::upstream::Upstream;
 // std:113 to std:118
 #[tokio::test]
 async fn what_can_be_framed_in_two_ways_is_refused_and_closed() {
+    for fast_path in [FastPath::On, FastPath::Off] {
+        refuses_what_can_be_framed_in_two_ways(fast_path).await;
+    }
+}
+
+async fn refuses_what_can_be_framed_in_two_ways(fast_path: FastPath) {
     let upstream = Upstream::start().await;
-    let gateway = Wanted::before(upstream.address).start().await;
+    let mut wanted = Wanted::before(upstream.address);
+    wanted.fast_path = fast_path;
+    let gateway = wanted.start().await;
     for (line, fields) in [
         ("POST / HTTP/1.1", "Content-Length: 3\r\nTransfer-Encoding: chunked"),
         ("POST / HTTP/1.1", "Content-Length: 3\r\nContent-Length: 3"),
@@ -36,24 +48,31 @@ async fn what_can_be_framed_in_two_ways_is_refused_and_closed() {
         ("GET http://b/ HTTP/1.1", "X: a"),
         ("GET / HTTP/9.9", "X: a"),
     ] {
-        let mut client = Raw::connect(gateway.address).await;
-        let answer = client.call(format!("{line}\r\nHost: a\r\n{fields}\r\n\r\nabc")).await;
-        assert_eq!(answer.status, 400, "{line} {fields:?}");
-        assert!(client.is_closed().await, "{line} {fields:?}");
+        // Requests that the fast path takes begin with `GET`.
+        for line in [line.to_owned(), line.replace("POST", "GET")] {
+            let mut client = Raw::connect(gateway.address).await;
+            let answer = client.call(format!("{line}\r\nHost: a\r\n{fields}\r\n\r\nabc")).await;
+            assert_eq!(answer.status, 400, "{line} {fields:?}");
+            assert!(client.is_closed().await, "{line} {fields:?}");
+        }
     }
     assert_eq!(upstream.requests(), 0);
 }
 
 #[tokio::test]
 async fn bytes_behind_a_request_are_never_a_request_of_the_same_packet() {
-    let upstream = Upstream::start().await;
-    let gateway = Wanted::before(upstream.address).start().await;
-    let mut client = Raw::connect(gateway.address).await;
-    let hidden = "GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n";
-    let answer = client.call(format!("GET /a HTTP/1.1\r\nHost: a\r\n\r\n{hidden}")).await;
-    assert_eq!(answer.json()["uri"], "/a");
-    assert!(client.is_closed().await);
-    assert_eq!(upstream.requests(), 1);
+    for fast_path in [FastPath::On, FastPath::Off] {
+        let upstream = Upstream::start().await;
+        let mut wanted = Wanted::before(upstream.address);
+        wanted.fast_path = fast_path;
+        let gateway = wanted.start().await;
+        let mut client = Raw::connect(gateway.address).await;
+        let hidden = "GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n";
+        let answer = client.call(format!("GET /a HTTP/1.1\r\nHost: a\r\n\r\n{hidden}")).await;
+        assert_eq!(answer.json()["uri"], "/a");
+        assert!(client.is_closed().await);
+        assert_eq!(upstream.requests(), 1);
+    }
 }
 
 // std:121
