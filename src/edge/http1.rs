@@ -74,17 +74,20 @@ async fn upgrade(worker: &Arc<Worker>, io: Stream, read: BytesMut) {
     http2::serve(worker, conn).await;
 }
 
-/// RFC 9112 §9.6: the end that was announced.
-async fn close(mut io: Stream) {
-    // The client may be gone already, or take nothing any more; there is nobody to tell.
-    drop(tokio::time::timeout(LINGER, AsyncWriteExt::shutdown(&mut io)).await);
-}
-
 async fn refuse(worker: &Worker, mut io: Stream, fault: Fault) {
     worker.count_refused(fault);
     let answer = async {
         io.write_all(&respond::raw(fault)).await?;
-        io.flush().await?;
+        io.flush().await
+    };
+    if let Ok(Ok(())) = tokio::time::timeout(LINGER, answer).await {
+        close(io).await;
+    }
+}
+
+/// Ends a connection whose last answer was written.
+async fn close(mut io: Stream) {
+    let end = async {
         AsyncWriteExt::shutdown(&mut io).await?;
         // What the client still sends is taken and dropped for a moment: a close with unread bytes resets the
         // connection, and the reset would overtake the answer (RFC 9112 §9.6).
@@ -92,7 +95,7 @@ async fn refuse(worker: &Worker, mut io: Stream, fault: Fault) {
         while io.read(&mut dropped).await? > 0 {}
         std::io::Result::Ok(())
     };
-    drop(tokio::time::timeout(LINGER, answer).await);
+    drop(tokio::time::timeout(LINGER, end).await);
 }
 
 const LINGER: Duration = Duration::from_millis(500);

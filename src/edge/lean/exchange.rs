@@ -23,7 +23,7 @@ use super::failure::Failure;
 use super::peer::{Age, Answer, Peer};
 use super::response::{self, Framing, Persistence, ResponseHead};
 use super::{After, Origin, request, target, write};
-use crate::edge::call::Call;
+use crate::edge::call::{Blame, Call};
 use crate::edge::head_scan::{Ordinary, Wish};
 use crate::edge::upstream::Plain;
 use crate::edge::worker::{Worker, phase};
@@ -293,8 +293,9 @@ impl Exchange<'_> {
     async fn fail(&mut self, failure: Failure) -> After {
         let denial = failure.denial();
         self.call.report(failure.blame(), failure.kind(), denial.as_ref());
-        // Part of a response went out already: all that is left is to end it short.
-        let Some(denial) = denial.filter(|_| self.call.status == 0) else { return After::Cut };
+        // Part of a response may have gone out already, or nobody takes one: all that is left is to end it short.
+        let may_answer = self.call.status == 0 && failure.blame() == Blame::Upstream;
+        let Some(denial) = denial.filter(|_| may_answer) else { return After::Cut };
         // The answer depends on what the client asked for, not on what its upstream was told.
         if let Some(parts) = request::read(&self.asked.head, &self.asked.shape) {
             self.asked.parts = parts;

@@ -310,6 +310,25 @@ async fn a_large_response_passes_to_a_client_that_reads_slowly() {
     }
 }
 
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_given_up() {
+    let large = format!("HTTP/1.1 200 OK\r\nContent-Length: 30000000\r\n\r\n{}", "x".repeat(30_000_000));
+    let upstream = Scripted::start(vec![script(&[&large], Then::Silence)]).await;
+    let mut wanted = Wanted::before(upstream.address);
+    wanted.limits.idle_timeout = Duration::from_millis(300);
+    let gateway = wanted.start().await;
+    let mut client = Raw::connect(gateway.address).await;
+    client.send(get("/0")).await;
+    upstream.left().await;
+    // What it then reads is visibly cut, and nothing was put behind it.
+    let (status, _) = client.head().await;
+    let mut rest = Vec::new();
+    drop(tokio::io::AsyncReadExt::read_to_end(&mut client.tcp, &mut rest).await);
+    assert!(status == 200 && rest.len() < 30_000_000 && rest.iter().all(|&byte| byte == b'x'));
+    let metrics = gateway.metrics().await;
+    assert!(metrics.contains("{class=\"2xx\",outcome=\"bad_request\"} 1"), "{metrics}");
+}
+
 /// Fields by name, in lower case, each with its values in order.
 type Fields = BTreeMap<String, Vec<String>>;
 
