@@ -160,6 +160,14 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         call: &mut Call,
     ) -> pingora::Result<()> {
+        // RFC 9110 §15.2.2: of a protocol that nobody asked for, every byte would pass. std:119
+        if response.status == StatusCode::SWITCHING_PROTOCOLS
+            && !csrf::is_websocket(&session.req_header().headers)
+        {
+            return Err(
+                Error::explain(ErrorType::InvalidHTTPHeader, "an upgrade that nobody asked for").into_up()
+            );
+        }
         self.say_goodbye(session);
         match &call.plan {
             Some(plan) => response_edit::apply(response, plan, &call.live),

@@ -65,6 +65,8 @@ async fn a_lingering_connection_may_send_one_more_request() {
     let mut gateway = wanted.start().await;
     let mut client = Raw::connect(gateway.address).await;
     assert_eq!(client.call("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.status, 200);
+    let mut other = Raw::connect(gateway.address).await;
+    assert_eq!(other.call("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.status, 200);
     let address = gateway.address;
     let drain = tokio::spawn(async move { gateway.drain().await });
     while TcpStream::connect(address).await.is_ok() {
@@ -73,5 +75,9 @@ async fn a_lingering_connection_may_send_one_more_request() {
     let last = client.call("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!((last.status, last.all("connection")), (200, vec!["close"]));
     assert!(client.is_closed().await);
+    // An answer of ours says so too.
+    let last = other.call("GET /oauth2/session HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!((last.status, last.all("connection")), (401, vec!["close"]));
+    assert!(other.is_closed().await);
     assert_eq!(drain.await.unwrap().cut, 0);
 }

@@ -181,11 +181,9 @@ async fn what_an_upstream_says_unasked_is_nobodys_answer() {
     let late = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
     let (upstream, gateway) = with(&[script(&[OK, late], Then::Keep), script(&[OK], Then::Keep)]).await;
     let mut client = Raw::connect(gateway.address).await;
-    for _ in 0..10 {
+    for number in 1..=10 {
         assert_eq!(client.call(get("/0")).await.body, b"ok");
-        // A request to another upstream connection lets the late bytes arrive.
-        let mut other = Raw::connect(gateway.address).await;
-        assert_eq!(other.call(get("/oauth2/session")).await.status, 401);
+        upstream.answered(number).await;
     }
     assert_eq!(upstream.heads().len(), 10);
 }
@@ -207,6 +205,18 @@ async fn a_dead_idle_connection_is_noticed_or_the_request_is_sent_once_more() {
     }
     // Each request to `/1` but the first went to the connection of the one before, and once more.
     assert!(upstream.heads().len() >= 20 + 9, "{}", upstream.heads().len());
+}
+
+#[tokio::test]
+async fn an_idle_connection_to_an_upstream_is_closed_in_time() {
+    let upstream = Scripted::start(vec![script(&[OK], Then::Silence)]).await;
+    let mut wanted = Wanted::before(upstream.address);
+    wanted.upstream.idle_timeout = Duration::from_millis(100);
+    let gateway = wanted.start().await;
+    let mut client = Raw::connect(gateway.address).await;
+    assert_eq!(client.call(get("/0")).await.body, b"ok");
+    // Nobody asks for anything any more.
+    upstream.left().await;
 }
 
 // std:127

@@ -58,6 +58,7 @@ struct State {
     scripts: Vec<Script>,
     heads: Mutex<Vec<String>>,
     connections: AtomicUsize,
+    answered: AtomicUsize,
     left: Notify,
 }
 
@@ -69,6 +70,7 @@ impl Scripted {
             scripts,
             heads: Mutex::new(Vec::new()),
             connections: AtomicUsize::new(0),
+            answered: AtomicUsize::new(0),
             left: Notify::new(),
         });
         let shared = Arc::clone(&state);
@@ -90,6 +92,13 @@ impl Scripted {
     /// How many connections were accepted.
     pub(crate) fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
+    }
+
+    /// Waits until the last piece of this many answers was written.
+    pub(crate) async fn answered(&self, answers: usize) {
+        while self.state.answered.load(Ordering::SeqCst) < answers {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Waits until a connection in silence was closed by the other side.
@@ -135,6 +144,7 @@ impl State {
                     tokio::task::yield_now().await;
                 }
             }
+            self.answered.fetch_add(1, Ordering::SeqCst);
             match script.then {
                 Then::Keep => {}
                 Then::Close => return,

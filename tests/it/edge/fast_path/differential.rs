@@ -81,6 +81,8 @@ impl Client {
                 let reason = head.lines().next().unwrap().get(13..).unwrap_or_default().to_owned();
                 break (status, reason, fields(&head));
             }
+            // Nobody asks for another protocol: what followed would be taken for the response.
+            assert_ne!(status, 101, "{request}");
             before.push((status, fields(&head)));
         };
         if status == 502 || status == 504 {
@@ -162,7 +164,7 @@ fn responses() -> Vec<Script> {
         script(&["HTTP/1.1 204 No Content\r\n\r\n"], Then::Keep),
         script(
             &[
-                "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
+                "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nSet-Cookie: __Host-bearward=evil\r\nKeep-Alive: evil\r\n\r\n",
                 "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
             ],
             Then::Keep,
@@ -280,6 +282,7 @@ async fn compare(scripts: &[Script], number: usize) {
         let halfway = upstream.heads().len();
         let with = ask(&on, &request).await;
         assert_eq!(with, without, "{what}");
+        assert!(!format!("{with:?}").contains("evil"), "{what}\n{with:?}");
         let heads = upstream.heads();
         let saw =
             |range: std::ops::Range<usize>| heads[range].iter().map(|head| seen(head)).collect::<Vec<_>>();
