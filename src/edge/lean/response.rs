@@ -57,6 +57,10 @@ pub(super) struct BadHead;
 /// # Errors
 /// Where it is none, or framed in two ways.
 pub(super) fn read(bytes: &[u8]) -> Result<Option<ResponseHead>, BadHead> {
+    // A long head that comes in many pieces is not parsed anew with each of them.
+    if bytes.len() > AT_ONCE && bytes.len() <= LARGEST && !has_end(bytes) {
+        return Ok(None);
+    }
     let mut fields = [const { std::mem::MaybeUninit::<Header<'_>>::uninit() }; MOST_FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
     let config = ParserConfig::default();
@@ -157,6 +161,11 @@ pub(super) fn is_bodiless(status: StatusCode) -> bool {
     status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED || status.is_informational()
 }
 
+/// Whether an empty line is in there, as lenient as the parser is about line ends.
+fn has_end(bytes: &[u8]) -> bool {
+    memchr::memmem::find(bytes, b"\n\r\n").is_some() || memchr::memmem::find(bytes, b"\n\n").is_some()
+}
+
 fn number(digits: &[u8]) -> Option<u64> {
     let digits = (!digits.is_empty() && digits.iter().all(u8::is_ascii_digit)).then_some(digits)?;
     std::str::from_utf8(digits).ok()?.parse().ok()
@@ -165,6 +174,7 @@ fn number(digits: &[u8]) -> Option<u64> {
 // As many as pingora reads.
 const MOST_FIELDS: usize = 256;
 const LARGEST: usize = 1024 * 1024;
+const AT_ONCE: usize = 16 * 1024;
 // Set-Cookie in up to three parts, Cache-Control.
 const ADDED: usize = 4;
 
@@ -196,6 +206,18 @@ mod tests {
         for end in 0..text.len() - 3 {
             assert!(read(&text.as_bytes()[..end]).unwrap().is_none(), "{end}");
         }
+    }
+
+    #[test]
+    fn a_long_head_is_read_once_it_is_whole_and_a_longer_one_is_none() {
+        for end in ["\r\n\r\n", "\n\n"] {
+            let long = format!("HTTP/1.1 200 OK\r\nX: {}{end}", "x".repeat(900_000));
+            assert!(read(&long.as_bytes()[..20_000]).unwrap().is_none());
+            assert!(read(&long.as_bytes()[..long.len() - 1]).unwrap().is_none());
+            assert_eq!(head(&long).unwrap().unwrap().length, long.len());
+        }
+        let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(LARGEST));
+        assert!(head(&endless).is_err());
     }
 
     #[test]

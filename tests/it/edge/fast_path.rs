@@ -339,6 +339,23 @@ async fn a_client_that_takes_nothing_is_given_up() {
     assert!(metrics.contains("{class=\"2xx\",outcome=\"bad_request\"} 1"), "{metrics}");
 }
 
+#[tokio::test]
+async fn nothing_is_answered_behind_half_a_head() {
+    // Hints that no client has room for; the response itself is never reached.
+    let hints = format!("HTTP/1.1 103 Early Hints\r\nX: {}\r\n\r\n", "x".repeat(1_000_000)).repeat(15);
+    let upstream = Scripted::start(vec![script(&[&hints, OK], Then::Silence)]).await;
+    let mut wanted = Wanted::before(upstream.address);
+    wanted.limits.idle_timeout = Duration::from_millis(300);
+    let gateway = wanted.start().await;
+    let mut client = Raw::connect(gateway.address).await;
+    client.send(get("/0")).await;
+    upstream.left().await;
+    let mut got = Vec::new();
+    drop(tokio::io::AsyncReadExt::read_to_end(&mut client.tcp, &mut got).await);
+    assert!(got.starts_with(b"HTTP/1.1 103 ") && got.len() < hints.len(), "{}", got.len());
+    assert!(got.ends_with(b"x"), "{}", String::from_utf8_lossy(&got[got.len().saturating_sub(300)..]));
+}
+
 /// Fields by name, in lower case, each with its values in order.
 type Fields = BTreeMap<String, Vec<String>>;
 
