@@ -54,6 +54,7 @@ impl Fixed {
             ("admin", format!("{:?}", edge.admin)),
             ("limits", format!("{:?}", edge.limits)),
             ("drain", format!("{:?}", edge.drain)),
+            ("fast_path", format!("{:?}", edge.fast_path)),
             ("endpoints", format!("{:?} {bff:?}", gate.base_path)),
             ("provider", format!("{oidc:?}")),
             ("session", format!("{limits:?} {kept:?}")),
