@@ -10,8 +10,11 @@ pub mod cookie;
 pub(crate) mod denied;
 pub mod fleet;
 pub mod model;
+mod mutation;
 pub mod refresh;
 pub mod registry;
 pub mod sessions;
 pub mod settings;
+#[cfg(test)]
+mod simulation;
 pub mod ticket;

@@ -2,7 +2,8 @@
 //!
 //! Randomness, hashing and constant-time comparison too.
 //!
-//! Randomness is not injectable: a generator that a test can replace is one that a mistake can replace.
+//! Randomness is not injectable: a generator that a test can replace is one that a mistake can replace. The one
+//! exception exists in this crate's own unit tests only, where simulations must repeat themselves.
 
 use std::fmt;
 
@@ -54,6 +55,10 @@ impl<T: Zeroize> fmt::Debug for Secret<T> {
 #[expect(clippy::expect_used, reason = "without randomness no session may be made")]
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
+    #[cfg(test)]
+    if seeded::fill(&mut bytes) {
+        return bytes;
+    }
     rand::fill(&mut bytes).expect("the system's random generator answers");
     bytes
 }
@@ -73,6 +78,39 @@ pub fn sha256(data: &[u8]) -> [u8; 32] {
 /// Compares without telling by time where the difference is. Lengths are not secret. std:178
 pub fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
+}
+
+/// Randomness from a seed, for simulations: not there outside of unit tests.
+#[cfg(test)]
+pub(crate) mod seeded {
+    use std::cell::Cell;
+
+    thread_local! {
+        static STREAM: Cell<Option<u64>> = const { Cell::new(None) };
+    }
+
+    /// From now on this thread's randomness comes from `stream`, or from the system; returns what it came from.
+    pub(crate) fn replace(stream: Option<u64>) -> Option<u64> {
+        STREAM.replace(stream)
+    }
+
+    /// The next number of `state` (SplitMix64).
+    pub(crate) fn next(state: &mut u64) -> u64 {
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(super) fn fill(bytes: &mut [u8]) -> bool {
+        let Some(mut state) = STREAM.get() else { return false };
+        for piece in bytes.chunks_mut(8) {
+            let number = next(&mut state).to_le_bytes();
+            piece.copy_from_slice(&number[..piece.len()]);
+        }
+        STREAM.set(Some(state));
+        true
+    }
 }
 
 #[cfg(test)]

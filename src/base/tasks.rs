@@ -15,12 +15,19 @@ use tokio_util::task::TaskTracker;
 pub struct Tasks {
     runtime: Handle,
     tracker: TaskTracker,
+    #[cfg(test)]
+    reins: std::sync::Arc<reins::Reins>,
 }
 
 impl Tasks {
     /// Work will run on `runtime`.
     pub fn new(runtime: Handle) -> Self {
-        Self { runtime, tracker: TaskTracker::new() }
+        Self {
+            runtime,
+            tracker: TaskTracker::new(),
+            #[cfg(test)]
+            reins: std::sync::Arc::default(),
+        }
     }
 
     /// Starts work that shutdown waits for. Dropping the handle does not stop it.
@@ -29,7 +36,12 @@ impl Tasks {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.tracker.spawn_on(work, &self.runtime)
+        #[cfg(test)]
+        let work = self.reins.hold(work);
+        let task = self.tracker.spawn_on(work, &self.runtime);
+        #[cfg(test)]
+        self.reins.note(&task);
+        task
     }
 
     /// Starts work that shutdown does not wait for: watchers, retries that never end by themselves.
@@ -38,8 +50,18 @@ impl Tasks {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
+        #[cfg(test)]
+        let work = self.reins.hold(work);
         #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
-        self.runtime.spawn(work)
+        let task = self.runtime.spawn(work);
+        #[cfg(test)]
+        self.reins.note(&task);
+        task
+    }
+
+    #[cfg(test)]
+    pub(crate) fn reins(&self) -> &reins::Reins {
+        &self.reins
     }
 
     /// How much tracked work is under way.
@@ -53,3 +75,6 @@ impl Tasks {
         tokio::time::timeout(limit, self.tracker.wait()).await.is_ok()
     }
 }
+
+#[cfg(test)]
+pub(crate) mod reins;

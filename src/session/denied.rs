@@ -14,7 +14,7 @@ use crate::base::time::Timestamp;
 use crate::telemetry::audit::SessionTag;
 
 /// What replicas tell each other of sessions that were ended. A stored format.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) enum Denial {
     /// One session.
     Session {
@@ -114,7 +114,7 @@ impl Denied {
         (everyone || tagged || subject).then_some(EndCause::Operator)
     }
 
-    /// All of them, to be written again where the store lost them.
+    /// All of them in one order, to be written again where the store lost them.
     pub(crate) fn all(&self) -> Vec<Denial> {
         let sessions =
             self.sessions.iter().map(|(sid, (cause, _))| Denial::Session { sid: *sid, cause: *cause });
@@ -125,7 +125,9 @@ impl Denied {
             before: *before,
         });
         let everyone = self.everyone.map(|before| Denial::Everyone { before });
-        sessions.chain(tags).chain(subjects).chain(everyone).collect()
+        let mut all: Vec<_> = sessions.chain(tags).chain(subjects).chain(everyone).collect();
+        all.sort_unstable();
+        all
     }
 
     /// Forgets what can meet no cookie any more.

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::cookie::seal::{KeyRefused, OpenError, Sealer};
 use super::denied::Denial;
 use super::model::{Generation, Session, SessionId};
+use super::mutation::{self, Mutation};
 use super::refresh::record::{EndCause, Repeat};
 use super::refresh::stored::{self, Ask, Kept, Release, Stored};
 use super::settings::Key as RingKey;
@@ -233,7 +234,11 @@ impl Fleet {
     /// (rule 6), which is returned.
     pub(crate) async fn end_grant(&self, ask: &Ask) -> Result<Option<Box<Stored>>, StoreError> {
         self.change(&ask.sid, |found, _| match found {
-            Some(record) if record.newest > ask.generation && record.ended().is_none() => {
+            Some(record)
+                if record.newest > ask.generation
+                    && record.ended().is_none()
+                    && !mutation::is(Mutation::RefusalIsFinal) =>
+            {
                 Change::Leave(Some(Box::new(record.clone())))
             }
             found => match Stored::end(found, ask.sid, EndCause::InvalidGrant) {
@@ -432,7 +437,22 @@ impl Fleet {
         result
     }
 
+    /// Something is to be brought to the store: at once where it answers, else when it is back.
+    pub(crate) fn bring_soon(&self) {
+        if !self.is_away() {
+            self.came_back.notify_one();
+        }
+    }
+
+    /// Whether the last operation failed.
+    fn is_away(&self) -> bool {
+        self.away().since.is_some()
+    }
+
     fn observe(&self, now: Timestamp, asked: Timestamp) {
+        if mutation::is(Mutation::OwnClock) {
+            return;
+        }
         let answered = self.means.clock.own_now();
         if let Some(moved) = self.means.clock.observe(now, asked, answered) {
             tracing::warn!(by = ?moved, "this machine's clock differs from the store's, which all replicas go by");
@@ -448,9 +468,12 @@ impl Fleet {
         self.judged(tokio::time::timeout(follow::PATIENCE + self.means.timeout, asked)).await
     }
 
-    /// The same without waiting for more.
+    /// The same without waiting for more; tells the time besides.
     async fn entries_now(&self, cursor: Cursor) -> Result<Batch, StoreError> {
-        self.timed(self.store().entries(cursor, Duration::ZERO)).await
+        let asked = self.means.clock.own_now();
+        let batch = self.timed(self.store().entries(cursor, Duration::ZERO)).await?;
+        self.observe(batch.now, asked);
+        Ok(batch)
     }
 
     fn store(&self) -> &dyn Store {

@@ -18,7 +18,7 @@ pub type Claims = Map<String, Value>;
 /// Names a session: 128 random bits made at login, the same across refreshes (std:97).
 ///
 /// Never printed: `Debug` and [`SessionId::log_id`] show a hash.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SessionId([u8; 16]);
 
 impl SessionId {

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::denied::{Denial, Denied};
 use super::model::{Generation, Session, SessionId};
+use super::mutation::{self, Mutation};
 use super::refresh::health::ProviderHealth;
 use super::refresh::record::{Admission, Aftermath, Ask, EndCause, Lesson, Outcome, Policy, Record};
 use super::ticket::Presented;
@@ -26,6 +27,7 @@ const SHARDS: usize = 64;
 pub struct Registry {
     shards: Vec<Mutex<Shard>>,
     policy: Policy,
+    company: Company,
     /// The most records per shard, as far as dropping loses nothing.
     room: usize,
     health: Mutex<ProviderHealth>,
@@ -55,6 +57,15 @@ enum Knows {
     Less,
 }
 
+/// Whether other replicas serve the same sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Company {
+    /// What this replica has not seen of a session did not happen, since it knows it.
+    Alone,
+    /// A session may be in use elsewhere.
+    Fleet,
+}
+
 /// Whether a session was known before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sight {
@@ -69,6 +80,9 @@ pub enum Sight {
 pub enum Answer {
     /// The session is not known, or only older: present again with the session itself.
     Unknown,
+    /// As far as this replica knows, the session is past its time. It is not ended for that: a newer copy of the
+    /// cookie may tell more, or another replica.
+    PastItsTime(EndCause),
     /// The decision, and for a wait the signal to wait for.
     Known {
         /// What the cookie gets.
@@ -90,10 +104,11 @@ impl Entry {
 
 impl Registry {
     /// An empty one that remembers about `capacity` sessions.
-    pub fn new(policy: Policy, capacity: usize) -> Self {
+    pub fn new(policy: Policy, capacity: usize, company: Company) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             policy,
+            company,
             room: capacity.div_ceil(SHARDS).max(1),
             health: Mutex::default(),
             denied: Mutex::default(),
@@ -107,7 +122,7 @@ impl Registry {
     /// What is known of a session whose authentic cookie is the first thing seen of it: it may have been ended before.
     /// Then its token may still be there to be revoked: nobody knew it when an operator ended the sessions of a user.
     fn adopt(&self, session: Arc<Session>) -> (Entry, Option<Arc<Session>>) {
-        let ended = self.denied().cause_of(&session);
+        let ended = self.denied().cause_of(&session).filter(|_| !mutation::is(Mutation::AdoptsTheDenied));
         let mut record = Record::adopt(session);
         let revoke = ended.and_then(|cause| {
             // It was counted and told where it was ended.
@@ -150,8 +165,12 @@ impl Registry {
             if let Some(entry) = shard.get_mut(&presented.sid) {
                 entry.record.raise(session);
             } else {
-                self.make_room(&mut shard, now);
                 let (entry, unknown_token) = self.adopt(session);
+                let past = entry.record.is_past_its_time(seen_at, now, &self.policy);
+                if let Some(cause) = past.filter(|_| !mutation::is(Mutation::StaleCopyEnds)) {
+                    return Answer::PastItsTime(cause);
+                }
+                self.make_room(&mut shard, now);
                 shard.insert(presented.sid, entry);
                 (sight, revoke) = (Sight::First, unknown_token);
             }
@@ -161,6 +180,12 @@ impl Registry {
         };
         if entry.record.lacks(presented.generation) {
             return Answer::Unknown;
+        }
+        if self.company == Company::Fleet
+            && !mutation::is(Mutation::StaleCopyEnds)
+            && let Some(cause) = entry.record.is_past_its_time(seen_at, now, &self.policy)
+        {
+            return Answer::PastItsTime(cause);
         }
         let lets_through = |failed_at| self.health().lets_through(failed_at, now);
         let (admission, mut aftermath) =
@@ -173,6 +198,13 @@ impl Registry {
             Admission::Serve(_, None) | Admission::Refuse(_) => None,
         };
         Answer::Known { admission, aftermath, settled, sight }
+    }
+
+    /// See [`Record::repeats`].
+    pub(crate) fn repeats(&self, sid: &SessionId) {
+        if let Some(entry) = self.shard(sid).get_mut(sid) {
+            entry.record.repeats();
+        }
     }
 
     /// See [`Record::keep`].
@@ -401,7 +433,7 @@ mod tests {
             rollback: Rollback::End,
             after_unknown: AfterUnknown::RetryOnce,
         };
-        Registry::new(policy, capacity)
+        Registry::new(policy, capacity, Company::Alone)
     }
 
     fn numbered(number: u64, generation: Generation) -> Arc<Session> {

@@ -21,9 +21,10 @@ use super::cookie::seal::{KeyRefused, OpenError, Purpose, Sealer};
 use super::fleet::follow::{self, Following};
 use super::fleet::{Fleet, Means};
 use super::model::{Identity, NotABearer, Session, SessionId, Tokens, bearer};
+use super::mutation::{self, Mutation};
 use super::refresh::flight::{self, bounded};
 use super::refresh::record::{Admission, Ask, Attempt, EndCause, Outcome, Policy, Refused, Repeat};
-use super::registry::{Answer, Registry, Sight};
+use super::registry::{Answer, Company, Registry, Sight};
 use super::settings::{KeepIdToken, Key, Settings};
 use super::ticket::{Presented, Ticket};
 use crate::base::secret::Secret;
@@ -145,7 +146,8 @@ impl Sessions {
             rollback: settings.rollback,
             after_unknown: settings.after_unknown,
         };
-        let registry = Registry::new(policy, settings.capacity);
+        let company = if fleet.is_some() { Company::Fleet } else { Company::Alone };
+        let registry = Registry::new(policy, settings.capacity, company);
         let names = Names::new(&settings.cookie.name);
         let shared = Shared {
             settings,
@@ -222,15 +224,26 @@ impl Sessions {
         let now = self.shared.clock.now();
         let draining = self.shared.draining.load(Ordering::Relaxed);
         let ask = if draining && ask == Ask::Usual { Ask::OnlyIfExpired } else { ask };
+        if self.shared.fleet.as_ref().is_some_and(|fleet| fleet.is_blind()) {
+            return self.shared.refuse_blindly(jar);
+        }
         let Some((presented, seen_at, answer)) = self.shared.open_and_present(jar, ask, now) else {
             return Admitted::Nobody;
         };
-        if self.shared.fleet.as_ref().is_some_and(|fleet| fleet.is_blind()) {
-            return Admitted::Refused {
-                refused: Refused::StoreUnavailable(Duration::from_secs(1)),
-                presented,
-            };
+        if mutation::is(Mutation::StoreOnTheWay)
+            && let Some(fleet) = &self.shared.fleet
+        {
+            drop(fleet.look_up(presented.sid).await);
         }
+        let answer = match answer {
+            Answer::PastItsTime(cause) => {
+                match Box::pin(self.shared.second_opinion((presented, seen_at), ask, cause)).await {
+                    Ok(answer) => answer,
+                    Err(refused) => return Admitted::Refused { refused, presented },
+                }
+            }
+            answer @ (Answer::Unknown | Answer::Known { .. }) => answer,
+        };
         match self.shared.act(presented, answer) {
             Acted::Done(admitted) => admitted,
             Acted::Wait(settled) => Box::pin(self.wait((presented, seen_at), settled, ask)).await,
@@ -250,7 +263,7 @@ impl Sessions {
         // An error of `changed` is the signal: the sender is dropped when the flight is settled.
         while tokio::time::timeout_at(deadline, settled.changed()).await.is_ok() {
             let answer = self.shared.registry.present(cookie, None, again, self.shared.clock.now());
-            if matches!(answer, Answer::Unknown) {
+            if !matches!(answer, Answer::Known { .. }) {
                 // Forgotten to make room while it waited: the next request adopts it anew.
                 break;
             }
@@ -293,6 +306,10 @@ impl Sessions {
     pub fn cookies_due(&self, ticket: &Ticket) -> Vec<HeaderValue> {
         if !ticket.carries_cookie {
             return Vec::new();
+        }
+        if mutation::is(Mutation::CookieOfTheTicket) {
+            let cookies = self.shared.seal(&ticket.session, self.shared.clock.now());
+            return cookies.map(|cookies| cookies.to_vec()).unwrap_or_default();
         }
         self.newest_cookies(&ticket.presented)
     }
@@ -342,7 +359,7 @@ impl Sessions {
 
     /// Waits until every refresh under way is finished and kept (rule 10).
     pub async fn finish(&self, limit: Duration) -> bool {
-        self.shared.tasks.finish(limit).await
+        mutation::is(Mutation::DrainLeavesFlights) || self.shared.tasks.finish(limit).await
     }
 }
 
@@ -370,6 +387,16 @@ impl Shared {
             }
             Ok((presented, seen_at, answer))
         })
+    }
+
+    /// Nobody knows whether the session of `jar` was ended. It is not presented: nothing may follow from it.
+    fn refuse_blindly(&self, jar: &Jar<'_>) -> Admitted {
+        let presented = self.with_opened(jar, |bytes| {
+            let Start { sid, generation, .. } = codec::decode_start(bytes)?;
+            Ok(Presented { sid, generation, chunks: jar.chunks() })
+        });
+        let refused = Refused::StoreUnavailable(Duration::from_secs(1));
+        presented.map_or(Admitted::Nobody, |presented| Admitted::Refused { refused, presented })
     }
 
     fn open(&self, jar: &Jar<'_>) -> Option<Arc<Session>> {
@@ -433,7 +460,10 @@ impl Shared {
 
     /// Rule 2: a refresh is a task of its own.
     fn start(self: &Arc<Self>, attempt: Attempt) {
-        self.tasks.spawn(flight::fly(Arc::clone(self), attempt));
+        let flight = flight::fly(Arc::clone(self), attempt);
+        #[cfg(test)]
+        let flight = mutation::of_the_client(flight);
+        self.tasks.spawn(flight);
     }
 
     /// A flight reports.

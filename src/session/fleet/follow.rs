@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{Fleet, wire};
 use crate::base::secret::random;
 use crate::session::cookie::seal::OpenError;
+use crate::session::mutation::{self, Mutation};
+use crate::session::refresh::record::Lesson;
 use crate::session::sessions::Shared;
-use crate::store::Cursor;
+use crate::store::{Cursor, StoreError};
 
 /// How long one look at the log waits for a new entry.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
@@ -24,6 +26,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// A replica that has not read the log to its end for so long does not know what was ended: denials are promised
 /// within 5 s.
 pub(crate) const PROMPT: Duration = Duration::from_secs(5);
+
+/// How often the store's clock is looked at, whatever else happens: a machine's own is moved now and then.
+const TELL_TIME: Duration = Duration::from_secs(10);
 
 /// The pause after a failed look, at least; up to twice as long.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -47,12 +52,23 @@ pub enum Following {
 pub(crate) async fn denials(shared: Weak<Shared>, state: watch::Sender<Following>) {
     let mut cursor = Cursor::default();
     let mut lost_at = None;
+    let mut timed_at: Option<Instant> = None;
     loop {
         let Some((shared, fleet)) = alive(&shared) else { return };
-        match fleet.entries(cursor.clone()).await {
+        // An answer that was waited for tells nothing of the time: now and then one is not.
+        let prompt = timed_at.is_none_or(|at| at.elapsed() >= TELL_TIME);
+        let look = if prompt {
+            fleet.entries_now(cursor.clone()).await
+        } else {
+            fleet.entries(cursor.clone()).await
+        };
+        match look {
             Ok(batch) => {
+                if prompt {
+                    timed_at = Some(Instant::now());
+                }
                 let caught_up = batch.entries.is_empty();
-                for entry in &batch.entries {
+                for entry in batch.entries.iter().skip(usize::from(mutation::is(Mutation::LogWithGaps))) {
                     take_in(&shared, &fleet, entry);
                 }
                 cursor = batch.cursor;
@@ -62,10 +78,13 @@ pub(crate) async fn denials(shared: Weak<Shared>, state: watch::Sender<Following
                 }
                 if fleet.store().data_lost_at() != lost_at {
                     lost_at = fleet.store().data_lost_at();
-                    restore(&shared, &fleet).await;
+                    // Meanwhile others end sessions: the log is followed all the same.
+                    let (all, of) = (Arc::clone(&shared), Arc::clone(&fleet));
+                    shared.keep_trying(async move { restore(&all, &of).await });
                 }
             }
-            Err(_) => tokio::time::sleep(jittered(PAUSE)).await,
+            Err(_) if mutation::is(Mutation::LogLeftBehind) => return,
+            Err(_) => sleep(jittered(PAUSE)).await,
         }
     }
 }
@@ -82,7 +101,9 @@ pub(crate) async fn notes(shared: Weak<Shared>) {
             Err(RecvError::Closed) => return,
         };
         let Some((shared, fleet)) = alive(&shared) else { return };
-        let Some((sid, newest)) = wire::read_note(&fleet.sealer, &note) else { continue };
+        let Some((sid, newest, generations)) = wire::read_note(&fleet.sealer, &note) else { continue };
+        // What was shown elsewhere supersedes here as well.
+        shared.registry.learn(&sid, Lesson { newest: None, generations });
         // Nobody may be waiting.
         drop(fleet.heard.send((sid, newest)));
         if shared.registry.is_behind_of(&sid, newest) {
@@ -99,7 +120,7 @@ pub(crate) async fn absences(shared: Weak<Shared>) {
     loop {
         went_away.notified().await;
         loop {
-            tokio::time::sleep(jittered(PROBE)).await;
+            sleep(jittered(PROBE)).await;
             let Some((_, fleet)) = alive(&shared) else { return };
             if fleet.probe().await.is_ok() {
                 break;
@@ -145,35 +166,46 @@ fn take_in(shared: &Arc<Shared>, fleet: &Fleet, entry: &[u8]) {
 /// Writes everything that other replicas cannot know but from the store. Where it leaves again, its next return goes
 /// on with the rest.
 async fn bring(shared: &Arc<Shared>, fleet: &Fleet) {
+    if mutation::is(Mutation::NothingIsBrought) {
+        return;
+    }
     for made in shared.behind() {
-        if fleet.catch_up(&made).await.is_err() {
-            return;
+        match fleet.catch_up(&made).await {
+            Ok(()) => shared.registry.caught_up(&made.sid, made.newest),
+            Err(_) if fleet.is_away() => return,
+            // This record alone cannot be written.
+            Err(_) => {}
         }
-        shared.registry.caught_up(&made.sid, made.newest);
-        tokio::time::sleep(PACE).await;
+        sleep(PACE).await;
     }
 }
 
 /// The store lost its data: what this replica knows goes there again. Denials that others have written again
 /// meanwhile are not written twice.
 async fn restore(shared: &Arc<Shared>, fleet: &Fleet) {
-    tokio::time::sleep(jittered(PAUSE)).await;
+    sleep(jittered(PAUSE)).await;
     shared.registry.all_behind();
+    while restore_denials(shared, fleet).await.is_err() {
+        sleep(jittered(PAUSE)).await;
+    }
+    bring(shared, fleet).await;
+}
+
+async fn restore_denials(shared: &Shared, fleet: &Fleet) -> Result<(), StoreError> {
     let mut there = HashSet::new();
     let mut cursor = Cursor::default();
-    while let Ok(batch) = fleet.entries_now(cursor).await {
+    loop {
+        let batch = fleet.entries_now(cursor).await?;
         if batch.entries.is_empty() {
             break;
         }
         there.extend(batch.entries.iter().filter_map(|entry| wire::open_denial(&fleet.sealer, entry).ok()));
         cursor = batch.cursor;
     }
-    for denial in shared.registry.denials() {
-        if !there.contains(&denial) && fleet.deny(&denial).await.is_err() {
-            break;
-        }
+    for denial in shared.registry.denials().iter().filter(|denial| !there.contains(denial)) {
+        fleet.deny(denial).await?;
     }
-    bring(shared, fleet).await;
+    Ok(())
 }
 
 /// `pause`, up to doubled.

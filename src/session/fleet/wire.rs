@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::session::cookie::seal::{OpenError, Sealer};
 use crate::session::denied::Denial;
 use crate::session::model::{Generation, SessionId};
+use crate::session::refresh::record::generations::Generations;
 use crate::session::refresh::stored::Stored;
 
 const VERSION: u8 = 1;
@@ -26,13 +27,13 @@ pub(super) fn open(sealer: &Sealer, value: &[u8]) -> Result<Stored, OpenError> {
 
 /// What everyone is told of a record that was written.
 pub(super) fn note(sealer: &Sealer, record: &Stored) -> Option<Vec<u8>> {
-    sealed(sealer, &("note", record.sid, record.newest))
+    sealed(sealer, &("note", record.sid, record.newest, &record.generations))
 }
 
 /// What a note says.
-pub(super) fn read_note(sealer: &Sealer, value: &[u8]) -> Option<(SessionId, Generation)> {
-    let (kind, sid, newest): (String, SessionId, Generation) = opened(sealer, value).ok()?;
-    (kind == "note").then_some((sid, newest))
+pub(super) fn read_note(sealer: &Sealer, value: &[u8]) -> Option<(SessionId, Generation, Generations)> {
+    let (kind, sid, newest, generations): (String, _, _, _) = opened(sealer, value).ok()?;
+    (kind == "note").then_some((sid, newest, generations))
 }
 
 /// A denial, sealed.

@@ -17,6 +17,7 @@ use crate::oidc::{IdTokenError, LoginIdentity, VerifiedIdToken, access_token_cla
 use crate::oidc::{OAuthError, TokenAnswer, TokenError};
 use crate::session::claims;
 use crate::session::model::{Session, Tokens, bearer};
+use crate::session::mutation::{self, Mutation};
 use crate::session::sessions::Shared;
 use crate::session::settings::KeepIdToken;
 use crate::telemetry::metrics::RefreshOutcome;
@@ -43,6 +44,9 @@ pub(crate) async fn fly(shared: Arc<Shared>, attempt: Attempt) {
         }
     };
     report.repeat = lease.as_ref().map_or(attempt.repeat, |lease| lease.repeat);
+    if report.repeat == Repeat::AfterUnknown {
+        shared.registry.repeats(&attempt.from.sid);
+    }
     let (outcome, label) = match &lease {
         None => spend(&shared, &attempt.from, refresh_token, None).await,
         Some(held) => held.during(spend(&shared, &attempt.from, refresh_token, lease.as_ref())).await,
@@ -61,7 +65,15 @@ async fn spend(
         Ok(answer) => return judge(shared, from, answer, lease).await,
         Err(error) => sort(from, error),
     };
-    let Some(lease) = lease else { return (outcome, label) };
+    let Some(lease) = lease else {
+        return match outcome {
+            // Without the store nobody knows whether another replica has a newer generation (rule 6).
+            Outcome::InvalidGrant if shared.fleet.is_some() && !mutation::is(Mutation::RefusalIsFinal) => {
+                (Outcome::Spent, label)
+            }
+            outcome => (outcome, label),
+        };
+    };
     match outcome {
         // A refresh token came without a usable access token.
         Outcome::RotatedOnly(next) => match keep(shared, &next, Some(lease), Stage::Final).await {
@@ -113,13 +125,17 @@ async fn keep(
     shared.fleet.as_ref()?;
     let Some((sealed, cookies)) = shared.seal_for_all(next) else {
         // Too long for cookies, which is said where one is due.
-        shared.registry.fall_behind(&next.sid);
+        shared.fall_behind(&next.sid);
         return None;
     };
     if stage == Stage::Final {
         shared.registry.carry(&next.sid, next.generation, cookies);
     }
+    if mutation::is(Mutation::KeptAfterUse) {
+        shared.use_before_it_is_kept(next).await;
+    }
     let fate = match (lease, stage) {
+        _ if mutation::is(Mutation::KeptHereOnly) => Fate::Newest,
         (None, _) => Fate::Untold,
         (Some(lease), Stage::Fresh) => lease.keep(shared, &sealed).await,
         (Some(lease), Stage::Final) => lease.finish(shared, &sealed).await,
@@ -127,7 +143,7 @@ async fn keep(
     match fate {
         Fate::Newest => None,
         Fate::Untold => {
-            shared.registry.fall_behind(&next.sid);
+            shared.fall_behind(&next.sid);
             None
         }
         Fate::Overruled(outcome) => {
@@ -248,6 +264,9 @@ fn sort(from: &Arc<Session>, error: TokenError) -> (Outcome, RefreshOutcome) {
     let failed = |wait| Outcome::Failed { wait };
     match error {
         TokenError::Unavailable(_) | TokenError::NotSent => (failed(None), RefreshOutcome::NotSent),
+        TokenError::NoAnswer if mutation::is(Mutation::SilenceEnds) => {
+            (Outcome::InvalidGrant, RefreshOutcome::InvalidGrant)
+        }
         TokenError::NoAnswer => (Outcome::Unknown, RefreshOutcome::NoAnswer),
         TokenError::Busy { retry_after } => (failed(retry_after), RefreshOutcome::Busy),
         TokenError::BadAnswer { rotated: None, .. } => (Outcome::Unknown, RefreshOutcome::BadAnswer),
@@ -324,7 +343,11 @@ fn next_generation(
             bearer,
             access_expires_at: answer.access_expires_at,
             // Rule 7: a response without a refresh token keeps the old one (RFC 6749 §6).
-            refresh: answer.refresh_token.as_ref().or(old.refresh.as_ref()).map(Secret::duplicate),
+            refresh: answer
+                .refresh_token
+                .as_ref()
+                .or(old.refresh.as_ref().filter(|_| !mutation::is(Mutation::RefreshTokenForgotten)))
+                .map(Secret::duplicate),
             id_token: match shared.settings.keep_id_token {
                 KeepIdToken::Drop => None,
                 KeepIdToken::ForLogoutHint => {

@@ -17,6 +17,7 @@ use super::stored::{Ask, Release, Stored};
 use crate::session::fleet::follow::jittered;
 use crate::session::fleet::{Claimed, Fleet, Written};
 use crate::session::model::{Generation, SessionId};
+use crate::session::mutation::{self, Mutation};
 use crate::session::sessions::Shared;
 use crate::store::StoreError;
 use crate::telemetry::metrics::RefreshOutcome;
@@ -55,9 +56,11 @@ pub(crate) enum Fate {
 /// Asks until there is an answer.
 pub(crate) async fn obtain(shared: &Shared, fleet: &Arc<Fleet>, attempt: &Attempt) -> Leave {
     let ask = fleet.ask(&attempt.from, attempt.repeat);
-    let began = Instant::now();
-    let patience = || if shared.is_draining() { LAST_PATIENCE } else { PATIENCE };
+    let begun = Instant::now();
     loop {
+        // While a process ends, nobody waits for a flight but the requests that are still there.
+        let patience = if shared.is_draining() { shared.settings.refresh_wait } else { PATIENCE };
+        let give_up = begun + patience;
         // Before asking, so that nothing is missed in between.
         let mut told = fleet.listen();
         let asked = Instant::now();
@@ -84,7 +87,7 @@ pub(crate) async fn obtain(shared: &Shared, fleet: &Arc<Fleet>, attempt: &Attemp
             }
             Err(_) => sleep(jittered(TRY_AGAIN)).await,
         }
-        if began.elapsed() >= patience() {
+        if Instant::now() >= give_up {
             return Leave::Nothing(Outcome::Deferred, RefreshOutcome::StoreUnavailable);
         }
     }
@@ -103,7 +106,7 @@ async fn wait_until(told: &mut broadcast::Receiver<(SessionId, Generation)>, sid
 
 /// What another replica made, as this one takes it over.
 pub(crate) fn taken_over(shared: &Shared, sid: &SessionId, stored: &Stored) -> Outcome {
-    match shared.open_successor(stored) {
+    match shared.open_successor(stored).filter(|_| !mutation::is(Mutation::SuccessorIgnored)) {
         Some((session, cookies)) => {
             shared.registry.carry(sid, session.generation, cookies);
             let generations = stored.generations.clone();
@@ -200,8 +203,6 @@ where
 
 /// How long a flight waits for leave before its session pauses.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The same in a process that is coming to rest.
-const LAST_PATIENCE: Duration = Duration::from_secs(8);
 /// Notes may get lost: a flight looks by itself now and then.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const LEAST_WAIT: Duration = Duration::from_millis(10);

@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::decide::{Freshness, freshness};
 use crate::base::time::Timestamp;
 use crate::session::model::{Generation, Session};
+use crate::session::mutation::{self, Mutation};
 use crate::session::settings::{AfterUnknown, Rollback};
 
 pub(crate) mod generations;
@@ -104,6 +105,7 @@ impl Record {
                 | Refresh::Spent
                 | Refresh::Refused { .. } => Refresh::Idle,
             };
+            live.last_seen = live.last_seen.max(session.seen_at);
             live.newest = session;
         }
     }
@@ -150,6 +152,28 @@ impl Record {
         (Admission::Refuse(Refused::Ended(cause)), aftermath)
     }
 
+    /// Whether a cookie that was last sealed at `seen_at` is past its session's time, as far as is known here.
+    pub(crate) fn is_past_its_time(
+        &self,
+        seen_at: Timestamp,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> Option<EndCause> {
+        match &self.state {
+            State::Live(live) => live.ended_by_time(seen_at, now, policy),
+            State::Ended { .. } => None,
+        }
+    }
+
+    /// The attempt under way repeats one of another replica: no further one follows from it.
+    pub(crate) fn repeats(&mut self) {
+        if let State::Live(live) = &mut self.state
+            && let Refresh::InFlight { repeat, .. } = &mut live.refresh
+        {
+            *repeat = Repeat::AfterUnknown;
+        }
+    }
+
     /// The provider rotated the refresh token: keeps the next generation before anyone looks at its ID token.
     pub fn keep(&mut self, next: Arc<Session>) {
         if let State::Live(live) = &mut self.state
@@ -169,6 +193,12 @@ impl Record {
     ) -> Aftermath {
         let live = match &mut self.state {
             State::Live(live) => live,
+            State::Ended { .. } if mutation::is(Mutation::FlightUndoesEnd) => {
+                if let Outcome::Rotated(next) = outcome {
+                    *self = Self::adopt(next);
+                }
+                return Aftermath::default();
+            }
             // Its grant may be the new session's too.
             State::Ended { cause: EndCause::Replaced, .. } => return Aftermath::default(),
             State::Ended { in_flight, .. } => {
@@ -255,8 +285,7 @@ impl Record {
         let newest = live.kept.take().unwrap_or_else(|| Arc::clone(&live.newest));
         let flying = matches!(live.refresh, Refresh::InFlight { .. });
         let until = live.last_expiry(policy);
-        // A replaced session's grant may be the new session's too; a refused one is gone already.
-        let revocable = !matches!(cause, EndCause::Replaced | EndCause::InvalidGrant);
+        let revocable = cause.is_revocable();
         let session = Some(Arc::clone(&newest));
         let (revoke, in_flight) = match (revocable, flying) {
             (false, _) => (None, None),
@@ -332,26 +361,32 @@ impl Record {
 /// What a flight leaves to be revoked, where its session was ended meanwhile; `spent` is what it was spending.
 fn left_over(spent: Option<Arc<Session>>, outcome: Outcome) -> Option<Arc<Session>> {
     match outcome {
+        _ if mutation::is(Mutation::LateTokenLives) => None,
         Outcome::Rotated(next) | Outcome::RotatedOnly(next) => Some(next),
         Outcome::Failed { .. }
         | Outcome::Unknown
         | Outcome::LoginRequired(_)
         | Outcome::Deferred
         | Outcome::Spent
+        // Perhaps it was this replica that ended it, while the flight waited for its lease.
+        | Outcome::EndedElsewhere(_)
         | Outcome::IdTokenRejected => spent,
-        // Gone already, or whoever ended it, or made the newer one, sees to it.
-        Outcome::InvalidGrant | Outcome::EndedElsewhere(_) | Outcome::Elsewhere(_) => None,
+        Outcome::Elsewhere(lesson) => lesson.newest.or(spent),
+        Outcome::InvalidGrant => None,
     }
 }
 
 impl Live {
     fn learn(&mut self, lesson: Lesson) {
-        if let Some(newest) = lesson.newest.filter(|newest| newest.generation > self.newest.generation) {
+        if let Some(newest) = lesson.newest.filter(|newest| {
+            newest.generation > self.newest.generation || mutation::is(Mutation::LearnsBackwards)
+        }) {
             // What is known of older tokens does not matter any more; a flight that spends one reports by itself.
             if !self.is_flying() {
                 self.refresh = Refresh::Idle;
             }
             self.kept = None;
+            self.last_seen = self.last_seen.max(newest.seen_at);
             self.newest = newest;
         }
         self.generations.merge(&lesson.generations);
@@ -413,7 +448,8 @@ impl Live {
         }
         let (failures, repeat) = match &self.refresh {
             Refresh::Idle => (0, Repeat::First),
-            Refresh::InFlight { .. } => return Ok(None),
+            Refresh::InFlight { .. } if !mutation::is(Mutation::FlightForEachRequest) => return Ok(None),
+            Refresh::InFlight { failures, repeat } => (*failures, *repeat),
             Refresh::Spent => return Err(Some(Refused::RefreshUnknown)),
             Refresh::Refused { code, pause } if !pause.is_over(now) => {
                 return Err(Some(Refused::LoginRequired(code.clone())));
@@ -436,7 +472,7 @@ impl Live {
                 (*failures, *repeat)
             }
         };
-        if ask == Ask::NoRefresh {
+        if ask == Ask::NoRefresh && !mutation::is(Mutation::RefreshForAnybody) {
             return Err(Some(Refused::RefreshNotAllowed));
         }
         self.refresh = Refresh::InFlight { failures, repeat };

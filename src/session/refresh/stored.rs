@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::record::{EndCause, PAUSE_AFTER_UNKNOWN, Repeat};
 use crate::base::time::Timestamp;
 use crate::session::model::{Generation, SessionId};
+use crate::session::mutation::{self, Mutation};
 use crate::session::refresh::record::generations::Generations;
 use crate::session::settings::AfterUnknown;
 
@@ -48,13 +49,15 @@ struct Lease {
     holder: u64,
     /// The one attempt that it was given for.
     attempt: u64,
+    /// The generation whose token it spends. Once a newer one is kept, how the attempt came out is known.
+    spends: Generation,
     until: Timestamp,
     /// Whether the token was sent before.
     again: bool,
 }
 
 /// The causes that other replicas are told. Numbers of a stored format: none is ever used for another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) enum Cause {
     Logout,
     InvalidGrant,
@@ -144,7 +147,7 @@ impl Stored {
         if let Some(cause) = record.ended() {
             return Claim::Ended(cause);
         }
-        if record.newest > ask.generation {
+        if record.newest > ask.generation && !mutation::is(Mutation::SpendsTheOld) {
             return match &record.refresh {
                 // Its holder is still looking at the ID token.
                 Refresh::Leased(lease) if now < lease.until && lease.holder != ask.holder => {
@@ -160,8 +163,18 @@ impl Stored {
         let repeat = match &record.refresh {
             Refresh::Idle => ask.repeat,
             // One process makes one attempt at a time: this one is over, and how is known here.
-            Refresh::Leased(lease) if lease.holder == ask.holder => ask.repeat,
+            Refresh::Leased(lease)
+                if lease.holder == ask.holder || mutation::is(Mutation::LeaseForEverybody) =>
+            {
+                ask.repeat
+            }
             Refresh::Leased(lease) if now < lease.until => return Claim::Wait(lease.until),
+            // Its holder died after it had kept what it got: nobody has sent the newer token.
+            Refresh::Leased(lease)
+                if lease.spends < record.newest || mutation::is(Mutation::LostLeaseIsFree) =>
+            {
+                ask.repeat
+            }
             Refresh::Leased(lease) if lease.again => return Claim::Spent,
             Refresh::Leased(Lease { until: since, .. }) | Refresh::Unknown { since } => {
                 let pause = since.plus(PAUSE_AFTER_UNKNOWN);
@@ -176,6 +189,7 @@ impl Stored {
         record.refresh = Refresh::Leased(Lease {
             holder: ask.holder,
             attempt: ask.attempt,
+            spends: ask.generation,
             until: now.plus(ask.term),
             again: repeat == Repeat::AfterUnknown,
         });
@@ -196,12 +210,12 @@ impl Stored {
     /// kept with it, so that nobody takes it before it is judged, unless its holder dies.
     pub(crate) fn keep(found: Option<&Self>, ask: &Ask, successor: String) -> Kept {
         let record = found.cloned().unwrap_or_else(|| Self::new(ask.sid, ask.generation));
-        if let Some(cause) = record.ended() {
+        if let Some(cause) = record.ended().filter(|_| !mutation::is(Mutation::FlightUndoesEnd)) {
             return Kept::Ended(cause);
         }
         // Written before, by a request whose answer was lost.
         let ours = record.newest == ask.generation + 1 && record.is_leased_to(ask);
-        if record.newest > ask.generation && !ours {
+        if record.newest > ask.generation && !ours && !mutation::is(Mutation::LateResultWins) {
             return Kept::Newer;
         }
         // Whoever else was at it finds that it came too late.
@@ -240,6 +254,7 @@ impl Stored {
             return None;
         }
         let refresh = match (how, ask.after_unknown) {
+            _ if mutation::is(Mutation::UnknownIsForgotten) => Refresh::Idle,
             (Release::Unspent, _) if lease.again => Refresh::Unknown { since: now },
             (Release::Unspent, _) => Refresh::Idle,
             (Release::Unknown, AfterUnknown::RetryOnce) if !lease.again => Refresh::Unknown { since: now },
@@ -275,11 +290,19 @@ impl Stored {
     /// Brings what this process made while the store was away. `None` where the store knows as much.
     pub(crate) fn catch_up(found: Option<&Self>, made: &Self) -> Option<Self> {
         match found {
-            Some(record) if record.ended.is_some() || record.newest >= made.newest => None,
+            Some(record) if record.ended.is_some() => None,
             Some(record) => {
                 let mut generations = made.generations.clone();
                 generations.merge(&record.generations);
-                Some(Self { generations, ..made.clone() })
+                let brought = if record.newest > made.newest && !mutation::is(Mutation::CatchUpOverwrites) {
+                    Self { generations, ..record.clone() }
+                } else if record.newest == made.newest {
+                    let successor = record.successor.clone().or_else(|| made.successor.clone());
+                    Self { generations, successor, ..record.clone() }
+                } else {
+                    Self { generations, ..made.clone() }
+                };
+                (brought != *record).then_some(brought)
             }
             None => Some(made.clone()),
         }

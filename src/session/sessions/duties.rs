@@ -12,6 +12,7 @@ use http::HeaderValue;
 use tokio::time::sleep;
 
 use super::Shared;
+use crate::base::time::Timestamp;
 use crate::session::codec::{self, Unreadable};
 use crate::session::cookie::seal::{KeyRefused, OpenError, Purpose, Sealer};
 use crate::session::denied::Denial;
@@ -19,9 +20,11 @@ use crate::session::fleet::follow::jittered;
 use crate::session::fleet::{Fleet, Means, Terms};
 use crate::session::model::{Generation, Session, SessionId};
 use crate::session::refresh::lease;
-use crate::session::refresh::record::{Aftermath, EndCause, Outcome};
+use crate::session::refresh::record::{Aftermath, Ask, EndCause, Lesson, Outcome, Refused};
 use crate::session::refresh::stored::Stored;
+use crate::session::registry::Answer;
 use crate::session::settings::Settings;
+use crate::session::ticket::Presented;
 use crate::telemetry::metrics::{Metrics, RefreshOutcome};
 
 impl Shared {
@@ -39,6 +42,39 @@ impl Shared {
         });
     }
 
+    /// A session is past its time by what this replica and the cookie know. Where there is a store, somebody else may
+    /// know better: this is asked before anybody is logged out for it. `Err` is what the request gets.
+    pub(super) async fn second_opinion(
+        self: &Arc<Self>,
+        (presented, seen_at): (Presented, Timestamp),
+        ask: Ask,
+        cause: EndCause,
+    ) -> Result<Answer, Refused> {
+        let over = Refused::Ended(cause);
+        let Some(fleet) = self.fleet.clone() else { return Err(over) };
+        let sid = presented.sid;
+        let stored = match fleet.look_up(sid).await {
+            Ok(Some(stored)) => stored,
+            Ok(None) => return Err(over),
+            Err(_) => return Err(Refused::StoreUnavailable(Duration::from_secs(1))),
+        };
+        if let Some(cause) = stored.ended() {
+            self.deny(&Denial::Session { sid, cause: cause.into() });
+            return Err(Refused::Ended(cause));
+        }
+        let Some((newest, cookies)) = self.open_successor(&stored) else { return Err(over) };
+        let cookie = (presented, seen_at.max(newest.seen_at));
+        let generation = newest.generation;
+        match self.registry.present(cookie, Some(newest), ask, self.clock.now()) {
+            Answer::PastItsTime(cause) => Err(Refused::Ended(cause)),
+            answer @ (Answer::Unknown | Answer::Known { .. }) => {
+                self.registry.carry(&sid, generation, cookies);
+                self.registry.learn(&sid, Lesson { newest: None, generations: stored.generations });
+                Ok(answer)
+            }
+        }
+    }
+
     /// Sessions were ended: by another replica, which told and revoked, or by an operator, and then every replica
     /// revokes what it knows. Returns how many were known here and lived.
     pub(crate) fn deny(self: &Arc<Self>, denial: &Denial) -> usize {
@@ -48,6 +84,18 @@ impl Shared {
             ended.into_iter().for_each(|aftermath| self.follow_up(aftermath));
         }
         lived
+    }
+
+    /// Breaks rule 3, for the simulation.
+    pub(crate) async fn use_before_it_is_kept(&self, next: &Arc<Session>) {
+        let generations = Stored::new(next.sid, next.generation - 1).generations;
+        self.registry.learn(&next.sid, Lesson { newest: Some(Arc::clone(next)), generations });
+        sleep(Duration::from_millis(300)).await;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Whether this process is coming to rest.
@@ -70,7 +118,15 @@ impl Shared {
         self.follow_up(Aftermath { revoke: Some(session), ..Aftermath::default() });
     }
 
-    /// What the store does not know of this replica's sessions.
+    /// The store does not know something of a session: it is brought as soon as may be.
+    pub(crate) fn fall_behind(&self, sid: &SessionId) {
+        self.registry.fall_behind(sid);
+        if let Some(fleet) = &self.fleet {
+            fleet.bring_soon();
+        }
+    }
+
+    /// What the store does not know of this replica's sessions, in one order.
     pub(crate) fn behind(&self) -> Vec<Stored> {
         let lessons = self.registry.behind();
         let stored = lessons.into_iter().filter_map(|lesson| {
@@ -80,7 +136,9 @@ impl Shared {
             stored.generations = lesson.generations;
             Some(stored)
         });
-        stored.collect()
+        let mut stored: Vec<_> = stored.collect();
+        stored.sort_unstable_by_key(|stored| stored.sid);
+        stored
     }
 
     /// The sealed value of a generation, and the cookies that carry it: the same for every replica.
@@ -121,7 +179,7 @@ impl Shared {
             let sealed = if current { shared.seal_for_all(&newest) } else { None };
             let sealed = sealed.as_ref().map(|(sealed, _)| sealed.as_str());
             if fleet.acknowledge(newest.sid, generation, sealed).await.is_err() {
-                shared.registry.fall_behind(&newest.sid);
+                shared.fall_behind(&newest.sid);
             }
         });
     }

@@ -9,13 +9,16 @@ use std::time::Duration;
 use super::Shared;
 use crate::oidc::{RevokeError, TokenKind};
 use crate::session::model::Session;
+use crate::session::mutation::{self, Mutation};
 use crate::session::refresh::record::{Aftermath, EndCause};
 use crate::telemetry::audit::{AuditEvent, RevocationResult, SessionTag};
 
 impl Shared {
     /// Notes an end and revokes in the background.
     pub(super) fn follow_up(self: &Arc<Self>, aftermath: Aftermath) {
-        if let Some(acknowledged) = aftermath.acknowledged {
+        if let Some(acknowledged) =
+            aftermath.acknowledged.filter(|_| !mutation::is(Mutation::AcknowledgementLost))
+        {
             self.acknowledge(acknowledged);
         }
         if let (Some(cause), Some(session)) = (aftermath.ended, &aftermath.session) {
@@ -23,7 +26,10 @@ impl Shared {
             let tag = SessionTag::of(session.sid.as_bytes());
             AuditEvent::SessionEnded { session: tag, subject: &session.identity.subject, cause }.emit();
         }
-        let for_all = aftermath.ended.filter(|cause| is_news(*cause)).zip(aftermath.session);
+        let for_all = aftermath
+            .ended
+            .filter(|cause| is_news(*cause) && !mutation::is(Mutation::EndKeptToItself))
+            .zip(aftermath.session);
         let for_all = for_all.filter(|_| self.fleet.is_some());
         let revoke = aftermath.revoke.filter(|session| session.tokens.refresh.is_some());
         if for_all.is_none() && revoke.is_none() {
@@ -37,8 +43,9 @@ impl Shared {
                 let stored = shared.end_for_all(&session, cause).await;
                 // What another replica made last is what is to be revoked.
                 let newer = stored.and_then(|stored| shared.open_successor(&stored));
-                if let (Some(known), Some((newer, _))) = (&revoke, newer)
-                    && newer.generation > known.generation
+                if let Some((newer, _)) = newer
+                    && cause.is_revocable()
+                    && revoke.as_ref().is_none_or(|known| newer.generation > known.generation)
                 {
                     revoke = Some(newer);
                 }

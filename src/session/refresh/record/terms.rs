@@ -9,6 +9,14 @@ use crate::session::model::{Generation, Session};
 use crate::session::settings::{AfterUnknown, Rollback};
 pub use crate::telemetry::metrics::EndCause;
 
+impl EndCause {
+    /// Whether the session's refresh token is to be revoked: a replaced session's grant may be the new session's too,
+    /// a refused one is gone already.
+    pub(crate) const fn is_revocable(self) -> bool {
+        !matches!(self, Self::Replaced | Self::InvalidGrant)
+    }
+}
+
 /// The rules that are configured.
 #[derive(Debug, Clone)]
 pub struct Policy {

@@ -63,6 +63,9 @@ fn what_was_kept_is_taken_once_its_holder_is_done_or_dead() {
     let kept = written(Stored::keep(Some(&record), &first, "kept".into()));
     assert_eq!(Stored::claim(Some(&kept), &ask(2, 1), at(1)), Claim::Wait(at(17)), "still being judged");
     assert_eq!(Stored::claim(Some(&kept), &ask(2, 1), at(17)), Claim::Newer, "its holder died");
+    assert_eq!(granted(Some(&kept), &ask(2, 2), at(17)).1, Repeat::First, "the kept token was never sent");
+    let login = Ask { after_unknown: AfterUnknown::Login, ..ask(2, 2) };
+    assert_eq!(granted(Some(&kept), &login, at(17)).1, Repeat::First);
     let finished = written(Stored::finish(Some(&kept), &first, "final".into()));
     assert_eq!(Stored::claim(Some(&finished), &ask(2, 1), at(1)), Claim::Newer);
     assert_eq!((finished.newest, finished.successor.as_deref()), (2, Some("final")));

@@ -1,0 +1,518 @@
+//! A strict provider: rotates, and kills the grant of a refresh token that it sees again.
+//!
+//! Fails in every way that a provider can, and remembers every token that it received, which is what rule 1 is
+//! judged by.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use super::ledger::{EPOCH, Ledger};
+use super::plan::{Dice, Overlap, Weather};
+use crate::base::http_client::{HttpClient, Limits, NoAnswer, NotSent, TransportError};
+use crate::base::secret::Secret;
+use crate::oidc::TokenAnswer;
+use crate::oidc::script::ISSUER;
+use crate::session::settings::AfterUnknown;
+use crate::store::settings::RefreshAlone;
+
+/// The provider of a run.
+#[derive(Debug)]
+pub(super) struct Provider {
+    ledger: Arc<Ledger>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    weather: Weather,
+    grants: BTreeMap<u64, Grant>,
+    /// Replicas that are to die, how soon after the next token request of theirs.
+    doomed: BTreeMap<usize, u64>,
+    doom: Option<mpsc::UnboundedSender<(usize, u64)>>,
+}
+
+#[derive(Debug, Default)]
+struct Grant {
+    dead: Option<&'static str>,
+    /// The number of the newest refresh token and of the newest access token.
+    newest: u64,
+    access: u64,
+    /// Good until then.
+    access_until: BTreeMap<u64, u64>,
+    /// Each refresh token that came: when, from whom, and how it went.
+    seen: BTreeMap<u64, Vec<Sight>>,
+}
+
+#[derive(Debug, Clone)]
+struct Sight {
+    at: u64,
+    replica: usize,
+    fate: Fate,
+    /// What it got, for providers that give it again.
+    got: Option<(u64, u64)>,
+    /// Whether it got an access token only, and may come again.
+    kept: bool,
+}
+
+/// How an attempt went, as far as the gateway can know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It is not answered yet.
+    Under,
+    /// It was answered with tokens.
+    Granted,
+    /// It was answered, and the token is as it was.
+    Refused,
+    /// Nobody got the answer.
+    Unknown,
+}
+
+/// A replica's life, as the provider's double sees it.
+#[derive(Debug, Default)]
+pub(super) struct Life {
+    /// Whether its tasks may vanish.
+    pub(super) over: AtomicBool,
+}
+
+/// One replica's line to the provider.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) provider: Arc<Provider>,
+    pub(super) replica: usize,
+    pub(super) life: Arc<Life>,
+}
+
+impl Provider {
+    pub(super) fn new(ledger: Arc<Ledger>) -> Self {
+        Self { ledger, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_weather(&self, weather: Weather) {
+        self.state().weather = weather;
+    }
+
+    /// `replica` is to die `after` ms after its next token request was received.
+    pub(super) fn doom(&self, replica: usize, after: u64) {
+        self.state().doomed.insert(replica, after);
+    }
+
+    /// Nobody is to die any more.
+    pub(super) fn spare(&self) {
+        self.state().doomed.clear();
+    }
+
+    /// Tells which replicas are to die, and when.
+    pub(super) fn dooms(&self) -> mpsc::UnboundedReceiver<(usize, u64)> {
+        let (tell, told) = mpsc::unbounded_channel();
+        self.state().doom = Some(tell);
+        told
+    }
+
+    /// A login: a new grant and its first tokens.
+    pub(super) fn grant(&self, sent_at: crate::base::time::Timestamp) -> (u64, TokenAnswer) {
+        let life = self.ledger.setup.life;
+        let mut state = self.state();
+        let name = u64::try_from(state.grants.len()).unwrap() + 1;
+        let until = self.ledger.now() + life * 1000;
+        let grant = Grant { access_until: BTreeMap::from([(0, until)]), ..Grant::default() };
+        state.grants.insert(name, grant);
+        let answer = TokenAnswer {
+            access_token: Secret::new(self.access_text(name, 0)),
+            refresh_token: Some(Secret::new(format!("rt-{name}-0"))),
+            id_token: None,
+            access_expires_at: sent_at.plus(Duration::from_secs(life - 1)),
+            sent_at,
+            scope: None,
+            session_expires_in: None,
+        };
+        (name, answer)
+    }
+
+    fn access_text(&self, grant: u64, number: u64) -> String {
+        format!("at-{grant}-{number}-{}", "x".repeat(self.ledger.setup.padding))
+    }
+
+    /// The grant of an access token, and until when it is good.
+    pub(super) fn judge(&self, access: &str) -> (Option<u64>, u64) {
+        let Some((grant, number)) = numbers(access) else { return (None, 0) };
+        let state = self.state();
+        let until = state.grants.get(&grant).and_then(|found| found.access_until.get(&number));
+        (Some(grant), until.copied().unwrap_or(0))
+    }
+
+    /// Why a grant is dead, if it is.
+    pub(super) fn dead(&self, grant: u64) -> Option<&'static str> {
+        self.state().grants.get(&grant).and_then(|grant| grant.dead)
+    }
+
+    /// Whether a second use of a token is refused although the grant lives.
+    pub(super) fn refuses(&self) -> bool {
+        self.ledger.setup.overlap == Overlap::Refuse
+    }
+
+    /// How many token requests of `replica` are not answered.
+    pub(super) fn under_way(&self, replica: usize) -> usize {
+        let state = self.state();
+        let sights = state.grants.values().flat_map(|grant| grant.seen.values().flatten());
+        sights.filter(|sight| sight.replica == replica && sight.fate == Fate::Under).count()
+    }
+
+    /// A replica was killed: what it got a moment ago may not have been kept.
+    pub(super) fn killed(&self, replica: usize) {
+        let now = self.ledger.now();
+        let mut lost = Vec::new();
+        let only_once = self.ledger.setup.after_unknown == AfterUnknown::Login;
+        for (name, grant) in &mut self.state().grants {
+            for sight in grant.seen.values_mut().flatten().filter(|sight| sight.replica == replica) {
+                let fresh = now.saturating_sub(sight.at) < KEPT_WITHIN;
+                if fresh || sight.fate == Fate::Under {
+                    sight.fate = Fate::Unknown;
+                    if sight.got.is_some() || only_once {
+                        lost.push(*name);
+                    }
+                }
+            }
+        }
+        for grant in lost {
+            self.ledger.excuse(grant, "killed in flight");
+        }
+    }
+
+    /// A refresh token arrives.
+    fn receive(&self, replica: usize, token: (u64, u64), fault: Option<u16>) -> (u16, Value) {
+        let (name, number) = token;
+        let setup = &self.ledger.setup;
+        let now = self.ledger.now();
+        self.ledger.note(format!("provider receives token {number} of grant {name} from replica {replica}"));
+        self.ledger.count("refresh");
+        if !self.ledger.may_refresh(name) {
+            self.ledger.broken("R8", &format!("grant {name} was refreshed for requests that may not"));
+        }
+        let mut state = self.state();
+        if let Some(after) = state.doomed.remove(&replica) {
+            // Nobody listens once the run is over.
+            let _unheard = state.doom.as_ref().map(|doom| doom.send((replica, now + after)).is_err());
+        }
+        let Some(grant) = state.grants.get_mut(&name) else { return refusal("invalid_grant") };
+        let before = grant.seen.entry(number).or_default().clone();
+        self.judge_repetition(&before, token);
+        let mut sight = Sight { at: now, replica, fate: Fate::Under, got: None, kept: false };
+        let answer = if let Some(status) = fault {
+            (status, json!({ "error": if status == 401 { "invalid_client" } else { "server_error" } }))
+        } else if grant.dead.is_some() {
+            refusal("invalid_grant")
+        } else if let Some(first) = before.iter().find(|sight| sight.got.is_some()) {
+            let soon = now - first.at < OVERLAP;
+            match setup.overlap {
+                Overlap::Same if soon => {
+                    sight.got = first.got;
+                    let got = first.got.unwrap_or_default();
+                    let left = grant.access_until.get(&got.1).map_or(0, |until| until.saturating_sub(now));
+                    self.tokens(name, got, left / 1000)
+                }
+                Overlap::Fork if soon => self.rotate(name, grant, &mut sight),
+                Overlap::Count(most) if before.iter().filter(|sight| sight.got.is_some()).count() <= most => {
+                    self.rotate(name, grant, &mut sight)
+                }
+                Overlap::Refuse => refusal("invalid_grant"),
+                Overlap::None | Overlap::Same | Overlap::Fork | Overlap::Count(_) => {
+                    grant.dead = Some("a token was seen again");
+                    self.ledger.note(format!("provider kills grant {name}"));
+                    refusal("invalid_grant")
+                }
+            }
+        } else if Dice::of(setup.seed, "keeps", name * 1000 + grant.access).percent(setup.keeps) {
+            // The token stays: it may come again.
+            sight.kept = true;
+            grant.access += 1;
+            grant.access_until.insert(grant.access, now + setup.life * 1000);
+            let access = self.access_text(name, grant.access);
+            (200, json!({ "access_token": access, "token_type": "Bearer", "expires_in": setup.life }))
+        } else {
+            self.rotate(name, grant, &mut sight)
+        };
+        grant.seen.entry(number).or_default().push(sight);
+        answer
+    }
+
+    fn rotate(&self, name: u64, grant: &mut Grant, sight: &mut Sight) -> (u16, Value) {
+        grant.newest += 1;
+        grant.access += 1;
+        grant.access_until.insert(grant.access, self.ledger.now() + self.ledger.setup.life * 1000);
+        let got = (grant.newest, grant.access);
+        sight.got = Some(got);
+        self.tokens(name, got, self.ledger.setup.life)
+    }
+
+    fn tokens(&self, name: u64, (refresh, access): (u64, u64), life: u64) -> (u16, Value) {
+        let access = self.access_text(name, access);
+        let refresh = format!("rt-{name}-{refresh}");
+        let body = json!({
+            "access_token": access, "refresh_token": refresh, "token_type": "bearer", "expires_in": life,
+        });
+        (200, body)
+    }
+
+    /// Rule 1: a token comes a second time only after an outcome that nobody knows, and then once.
+    fn judge_repetition(&self, before: &[Sight], (name, number): (u64, u64)) {
+        let setup = &self.ledger.setup;
+        // A token that stayed may come again.
+        let stayed = |sight: &&Sight| !(sight.kept && sight.fate == Fate::Granted);
+        let count = |fate| before.iter().filter(stayed).filter(|sight| sight.fate == fate).count();
+        let (granted, under, unknown) = (count(Fate::Granted), count(Fate::Under), count(Fate::Unknown));
+        if granted == 0 && under == 0 && unknown <= self.most_unknown() {
+            if unknown > 0 {
+                self.ledger.count("repeated after unknown");
+            }
+            return;
+        }
+        if setup.profile.store_fails() && granted + under + unknown <= self.most_unknown() {
+            // Who got the answer may be cut off: for everybody else nobody knows.
+            self.ledger.excuse(name, "repeated while who was answered could not tell");
+            return;
+        }
+        let alone = setup.profile.store_fails() && setup.alone == RefreshAlone::Local;
+        if alone || setup.profile.store_forgets() {
+            // What docs/sessions.md admits: replicas that go alone, and what a store forgot.
+            self.ledger.excuse(name, "spent twice while the store failed");
+            return;
+        }
+        let how = format!(
+            "token {number} of grant {name}: {granted} granted, {under} under way, {unknown} unknown"
+        );
+        self.ledger.broken("R1", &format!("{how}, and it comes again"));
+    }
+
+    fn settle(&self, replica: usize, (name, number): (u64, u64), fate: Fate) {
+        let now = self.ledger.now();
+        let mut state = self.state();
+        let Some(grant) = state.grants.get_mut(&name) else { return };
+        let under = |sight: &&mut Sight| sight.replica == replica && sight.fate == Fate::Under;
+        if let Some(sight) = grant.seen.get_mut(&number).and_then(|sights| sights.iter_mut().find(under)) {
+            let (rotated, kept) = (sight.got.is_some(), sight.kept);
+            sight.fate = if fate == Fate::Granted && !rotated && !kept { Fate::Refused } else { fate };
+            sight.at = now;
+            drop(state);
+            if fate == Fate::Granted && (rotated || kept) {
+                self.ledger.refreshed(name);
+            }
+            if fate == Fate::Unknown && rotated {
+                self.ledger.excuse(name, "an answer was lost");
+            } else if fate == Fate::Unknown {
+                self.is_any_attempt_left((name, number));
+            }
+        }
+    }
+
+    /// A token request that nobody receives, as nobody knows at the other end.
+    fn unreceived(&self, replica: usize, token: (u64, u64)) {
+        let at = self.ledger.now();
+        let sight = Sight { at, replica, fate: Fate::Unknown, got: None, kept: false };
+        if let Some(grant) = self.state().grants.get_mut(&token.0) {
+            grant.seen.entry(token.1).or_default().push(sight);
+        }
+        self.is_any_attempt_left(token);
+    }
+
+    fn is_any_attempt_left(&self, (name, number): (u64, u64)) {
+        let unknown = |sight: &&Sight| sight.fate == Fate::Unknown;
+        let state = self.state();
+        let sights = state.grants.get(&name).and_then(|grant| grant.seen.get(&number));
+        let count = sights.map_or(0, |sights| sights.iter().filter(unknown).count());
+        drop(state);
+        if count > self.most_unknown() {
+            self.ledger.excuse(name, "no attempt is left");
+        }
+    }
+
+    fn most_unknown(&self) -> usize {
+        match self.ledger.setup.after_unknown {
+            AfterUnknown::RetryOnce => 1,
+            AfterUnknown::Login => 0,
+        }
+    }
+
+    fn revoke(&self, token: &str) {
+        let Some((name, _)) = numbers(token) else { return };
+        self.ledger.note(format!("provider revokes grant {name}"));
+        let already = self.ledger.setup.profile.store_fails();
+        if let Some(grant) = self.state().grants.get_mut(&name) {
+            grant.dead.get_or_insert("revoked");
+        }
+        let known = self.ledger.cases().into_iter().find(|(_, case)| case.grant == name);
+        if let Some((_, case)) = known
+            && case.ended.is_none()
+            && case.excuse.is_none()
+            && !already
+        {
+            self.ledger.broken("R6", &format!("grant {name} was revoked, and its session was not ended"));
+        }
+    }
+}
+
+impl Line {
+    async fn token(&self, token: (u64, u64), limits: Limits) -> Result<Response<Bytes>, TransportError> {
+        let provider = &self.provider;
+        let setup = &provider.ledger.setup;
+        let weather = provider.state().weather;
+        let number = token.0 * 1_000_000 + token.1 * 100 + provider.seen(token);
+        let mut dice = Dice::of(setup.seed, "token", number);
+        sleep(Duration::from_millis(dice.range(5, 200))).await;
+        if dice.percent(weather.unreachable) {
+            return Err(TransportError::not_sent(NotSent::Connect));
+        }
+        let total = u64::try_from(limits.total.as_millis()).unwrap();
+        let mut asking = Asking { line: self, token, received: false, done: false };
+        if dice.percent(weather.lost_before) {
+            // It never arrives.
+            asking.done = true;
+            provider.unreceived(self.replica, token);
+            sleep(Duration::from_millis(dice.one(&[10, total]))).await;
+            provider.ledger.count("request lost");
+            return Err(TransportError::no_answer(NoAnswer::Broken));
+        }
+        let slow = dice.percent(weather.slow);
+        let latency = if slow { dice.range(2_000, total + 5_000) } else { dice.range(10, 400) };
+        let fault = if dice.percent(weather.busy) {
+            Some(dice.one(&[503, 429]))
+        } else if dice.percent(weather.misconfigured) {
+            Some(401)
+        } else {
+            None
+        };
+        sleep(Duration::from_millis(latency / 2)).await;
+        asking.received = true;
+        let (status, body) = provider.receive(self.replica, token, fault);
+        let rest = latency - latency / 2;
+        let lost = dice.percent(weather.lost_after);
+        if latency > total || lost {
+            sleep(Duration::from_millis(if lost { rest.min(total / 2) } else { total - latency / 2 })).await;
+            asking.done = true;
+            provider.settle(self.replica, token, Fate::Unknown);
+            provider.ledger.count("answer lost");
+            return Err(TransportError::no_answer(NoAnswer::Deadline));
+        }
+        sleep(Duration::from_millis(rest)).await;
+        asking.done = true;
+        provider.settle(self.replica, token, if status == 200 { Fate::Granted } else { Fate::Refused });
+        Ok(reply(status, &body))
+    }
+}
+
+impl Provider {
+    fn seen(&self, (name, number): (u64, u64)) -> u64 {
+        let state = self.state();
+        let sights = state.grants.get(&name).and_then(|grant| grant.seen.get(&number));
+        u64::try_from(sights.map_or(0, Vec::len)).unwrap()
+    }
+}
+
+/// A token request under way: it ends with an answer, or with its replica.
+struct Asking<'a> {
+    line: &'a Line,
+    token: (u64, u64),
+    received: bool,
+    done: bool,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        let provider = &self.line.provider;
+        if self.received {
+            provider.settle(self.line.replica, self.token, Fate::Unknown);
+        }
+        let over = self.line.life.over.load(Ordering::Relaxed);
+        if over && provider.ledger.setup.after_unknown == AfterUnknown::Login {
+            provider.ledger.excuse(self.token.0, "killed on the way");
+        }
+        if !over {
+            let how = format!("a token request of replica {} was cancelled", self.line.replica);
+            provider.ledger.broken("R2", &how);
+        }
+    }
+}
+
+impl HttpClient for Line {
+    fn send(
+        &self,
+        request: Request<Bytes>,
+        limits: Limits,
+    ) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
+        let form: BTreeMap<String, String> =
+            url::form_urlencoded::parse(request.body()).into_owned().collect();
+        let path = request.uri().path().to_owned();
+        Box::pin(async move {
+            let down = self.provider.state().weather.unreachable == 100;
+            if let Some(token) = form.get("refresh_token") {
+                let Some(token) = numbers(token) else {
+                    return Ok(reply(400, &json!({ "error": "invalid_grant" })));
+                };
+                return self.token(token, limits).await;
+            }
+            sleep(Duration::from_millis(20)).await;
+            if let Some(token) = form.get("token") {
+                if down {
+                    return Err(TransportError::no_answer(NoAnswer::Broken));
+                }
+                self.provider.revoke(token);
+                return Ok(reply(200, &json!({})));
+            }
+            assert!(path.ends_with("openid-configuration"), "{path}");
+            Ok(reply(200, &metadata()))
+        })
+    }
+}
+
+/// The numbers of a token.
+fn numbers(token: &str) -> Option<(u64, u64)> {
+    let mut parts = token.split('-').skip(1);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+fn refusal(error: &str) -> (u16, Value) {
+    (400, json!({ "error": error }))
+}
+
+fn reply(status: u16, body: &Value) -> Response<Bytes> {
+    let response = Response::builder().status(status).header("content-type", "application/json");
+    response.body(Bytes::from(body.to_string())).unwrap()
+}
+
+fn metadata() -> Value {
+    json!({
+        "issuer": ISSUER, "authorization_endpoint": format!("{ISSUER}/authorize"),
+        "token_endpoint": format!("{ISSUER}/token"), "jwks_uri": format!("{ISSUER}/jwks"),
+        "revocation_endpoint": format!("{ISSUER}/revoke"), "code_challenge_methods_supported": ["S256"],
+    })
+}
+
+/// The true time of a run, by which provider and store go.
+#[derive(Debug)]
+pub(super) struct TrueClock(pub(super) Arc<Ledger>);
+
+impl crate::base::time::Clock for TrueClock {
+    fn now(&self) -> crate::base::time::Timestamp {
+        EPOCH.plus(Duration::from_millis(self.0.now()))
+    }
+}
+
+/// For how long providers with an overlap take a spent token, in milliseconds.
+const OVERLAP: u64 = 10_000;
+/// Within which an answer is in the store, where nothing fails, in milliseconds.
+const KEPT_WITHIN: u64 = 60;
