@@ -1,4 +1,4 @@
-//! The lines where each rule of sessions could be broken, and a switch that breaks them.
+//! The lines where each rule of sessions could be broken, and a switch.
 //!
 //! [`is`] is `false` and costs nothing outside of unit tests. There, the simulation breaks one rule at a time to
 //! prove that it would notice.
@@ -17,6 +17,7 @@ pub(crate) enum Mutation {
     /// Rule 1: an old token is spent although a newer generation is known.
     SpendsTheOld,
     /// Rule 2: a flight ends with the patience of a client.
+    #[cfg(test)]
     FlightOfTheClient,
     /// Rule 3: the successor is used first and kept later.
     KeptAfterUse,

@@ -1,9 +1,12 @@
-//! Replicas, browsers, a provider and a store, from a seed, in search of the history that loses a session.
+//! The protocol from a seed, in search of the history that loses a session.
+//!
+//! Replicas, browsers, a strict provider and a store.
 //!
 //! The code under test is the real one: sealed cookies, registry, flights, leases, the tasks that follow the store.
 //! Only its edges are simulated, and time. `docs/simulation.md` says what is, what is not, and how a seed is run
 //! again.
 
+mod answers;
 mod ledger;
 mod mutations;
 mod plan;

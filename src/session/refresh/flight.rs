@@ -66,13 +66,11 @@ async fn spend(
         Err(error) => sort(from, error),
     };
     let Some(lease) = lease else {
-        return match outcome {
-            // Without the store nobody knows whether another replica has a newer generation (rule 6).
-            Outcome::InvalidGrant if shared.fleet.is_some() && !mutation::is(Mutation::RefusalIsFinal) => {
-                (Outcome::Spent, label)
-            }
-            outcome => (outcome, label),
-        };
+        // Without the store nobody knows whether another replica has a newer generation (rule 6).
+        let is_doubtful = matches!(outcome, Outcome::InvalidGrant)
+            && shared.fleet.is_some()
+            && !mutation::is(Mutation::RefusalIsFinal);
+        return (if is_doubtful { Outcome::Spent } else { outcome }, label);
     };
     match outcome {
         // A refresh token came without a usable access token.

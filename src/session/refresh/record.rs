@@ -23,6 +23,7 @@ mod terms;
 use generations::{Generations, Standing};
 use pause::{Pause, Refresh, Whose};
 pub(crate) use terms::Lesson;
+use terms::left_over;
 pub use terms::{Admission, Aftermath, Ask, Attempt, EndCause, Outcome, Policy, Refused, Repeat};
 
 /// The longest pause after failures.
@@ -355,24 +356,6 @@ impl Record {
             State::Live(live) => live.last_seen,
             State::Ended { until, .. } => *until,
         }
-    }
-}
-
-/// What a flight leaves to be revoked, where its session was ended meanwhile; `spent` is what it was spending.
-fn left_over(spent: Option<Arc<Session>>, outcome: Outcome) -> Option<Arc<Session>> {
-    match outcome {
-        _ if mutation::is(Mutation::LateTokenLives) => None,
-        Outcome::Rotated(next) | Outcome::RotatedOnly(next) => Some(next),
-        Outcome::Failed { .. }
-        | Outcome::Unknown
-        | Outcome::LoginRequired(_)
-        | Outcome::Deferred
-        | Outcome::Spent
-        // Perhaps it was this replica that ended it, while the flight waited for its lease.
-        | Outcome::EndedElsewhere(_)
-        | Outcome::IdTokenRejected => spent,
-        Outcome::Elsewhere(lesson) => lesson.newest.or(spent),
-        Outcome::InvalidGrant => None,
     }
 }
 

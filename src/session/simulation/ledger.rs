@@ -4,12 +4,13 @@
 //! the provider received. Each judgement names the rule that it holds.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::plan::{Profile, Setup};
-use crate::base::time::Timestamp;
+use crate::base::time::{Clock, Timestamp};
 use crate::session::model::{Generation, SessionId};
 use crate::session::refresh::record::{Ask, EndCause, Refused};
 use crate::session::settings::Rollback;
@@ -225,13 +226,6 @@ impl Ledger {
         }
     }
 
-    /// The same for all sessions.
-    pub(super) fn excuse_all(&self, why: &'static str) {
-        for (_, case) in self.cases() {
-            self.excuse(case.grant, why);
-        }
-    }
-
     /// Whether requests of late have been such that a refresh may be under way (rule 8).
     pub(super) fn may_refresh(&self, grant: u64) -> bool {
         let now = self.now();
@@ -393,4 +387,14 @@ impl Case {
 /// When the first newer generation than `generation` appeared.
 fn superseded(appeared: &BTreeMap<Generation, u64>, generation: Generation) -> Option<u64> {
     appeared.range(generation + 1..).map(|(_, at)| *at).min()
+}
+
+/// The true time of a run, by which provider and store go.
+#[derive(Debug)]
+pub(super) struct TrueClock(pub(super) Arc<Ledger>);
+
+impl Clock for TrueClock {
+    fn now(&self) -> Timestamp {
+        EPOCH.plus(Duration::from_millis(self.0.now()))
+    }
 }

@@ -1,4 +1,4 @@
-//! What happens in one run, as data: made from a seed, run, shortened where it fails.
+//! What happens in one run, as data: made from a seed, shortened where it fails.
 
 use crate::base::secret::seeded;
 use crate::session::refresh::record::Ask;

@@ -1,4 +1,4 @@
-//! A strict provider: rotates, and kills the grant of a refresh token that it sees again.
+//! A strict provider: it rotates, and a token seen again kills its grant.
 //!
 //! Fails in every way that a provider can, and remembers every token that it received, which is what rule 1 is
 //! judged by.
@@ -15,12 +15,12 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::ledger::{EPOCH, Ledger};
+use super::answers::{metadata, refusal, reply};
+use super::ledger::Ledger;
 use super::plan::{Dice, Overlap, Weather};
 use crate::base::http_client::{HttpClient, Limits, NoAnswer, NotSent, TransportError};
 use crate::base::secret::Secret;
 use crate::oidc::TokenAnswer;
-use crate::oidc::script::ISSUER;
 use crate::session::settings::AfterUnknown;
 use crate::store::settings::RefreshAlone;
 
@@ -163,13 +163,6 @@ impl Provider {
         self.ledger.setup.overlap == Overlap::Refuse
     }
 
-    /// How many token requests of `replica` are not answered.
-    pub(super) fn under_way(&self, replica: usize) -> usize {
-        let state = self.state();
-        let sights = state.grants.values().flat_map(|grant| grant.seen.values().flatten());
-        sights.filter(|sight| sight.replica == replica && sight.fate == Fate::Under).count()
-    }
-
     /// A replica was killed: what it got a moment ago may not have been kept.
     pub(super) fn killed(&self, replica: usize) {
         let now = self.ledger.now();
@@ -269,9 +262,8 @@ impl Provider {
     /// Rule 1: a token comes a second time only after an outcome that nobody knows, and then once.
     fn judge_repetition(&self, before: &[Sight], (name, number): (u64, u64)) {
         let setup = &self.ledger.setup;
-        // A token that stayed may come again.
-        let stayed = |sight: &&Sight| !(sight.kept && sight.fate == Fate::Granted);
-        let count = |fate| before.iter().filter(stayed).filter(|sight| sight.fate == fate).count();
+        let before = since_it_stayed(before);
+        let count = |fate| before.iter().filter(|sight| sight.fate == fate).count();
         let (granted, under, unknown) = (count(Fate::Granted), count(Fate::Under), count(Fate::Unknown));
         if granted == 0 && under == 0 && unknown <= self.most_unknown() {
             if unknown > 0 {
@@ -331,7 +323,7 @@ impl Provider {
         let unknown = |sight: &&Sight| sight.fate == Fate::Unknown;
         let state = self.state();
         let sights = state.grants.get(&name).and_then(|grant| grant.seen.get(&number));
-        let count = sights.map_or(0, |sights| sights.iter().filter(unknown).count());
+        let count = sights.map_or(0, |sights| since_it_stayed(sights).iter().filter(unknown).count());
         drop(state);
         if count > self.most_unknown() {
             self.ledger.excuse(name, "no attempt is left");
@@ -479,37 +471,17 @@ impl HttpClient for Line {
     }
 }
 
+/// What was seen of a token since an answer left it as it was: it may come again then, and the count begins anew.
+fn since_it_stayed(sights: &[Sight]) -> &[Sight] {
+    let stayed = |sight: &Sight| sight.kept && sight.fate == Fate::Granted;
+    let from = sights.iter().rposition(stayed).map_or(0, |last| last + 1);
+    &sights[from..]
+}
+
 /// The numbers of a token.
 fn numbers(token: &str) -> Option<(u64, u64)> {
     let mut parts = token.split('-').skip(1);
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-}
-
-fn refusal(error: &str) -> (u16, Value) {
-    (400, json!({ "error": error }))
-}
-
-fn reply(status: u16, body: &Value) -> Response<Bytes> {
-    let response = Response::builder().status(status).header("content-type", "application/json");
-    response.body(Bytes::from(body.to_string())).unwrap()
-}
-
-fn metadata() -> Value {
-    json!({
-        "issuer": ISSUER, "authorization_endpoint": format!("{ISSUER}/authorize"),
-        "token_endpoint": format!("{ISSUER}/token"), "jwks_uri": format!("{ISSUER}/jwks"),
-        "revocation_endpoint": format!("{ISSUER}/revoke"), "code_challenge_methods_supported": ["S256"],
-    })
-}
-
-/// The true time of a run, by which provider and store go.
-#[derive(Debug)]
-pub(super) struct TrueClock(pub(super) Arc<Ledger>);
-
-impl crate::base::time::Clock for TrueClock {
-    fn now(&self) -> crate::base::time::Timestamp {
-        EPOCH.plus(Duration::from_millis(self.0.now()))
-    }
 }
 
 /// For how long providers with an overlap take a spent token, in milliseconds.

@@ -1,4 +1,4 @@
-//! Runs a plan: its events in their time, then quiet, then what must hold in the end.
+//! Runs a plan: its events in their time, then quiet, then what must hold.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

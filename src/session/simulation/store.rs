@@ -11,8 +11,8 @@ use tokio::sync::broadcast;
 use tokio::time::sleep;
 
 use super::ledger::Ledger;
+use super::ledger::TrueClock;
 use super::plan::{Dice, Profile, StoreFault};
-use super::provider::TrueClock;
 use crate::base::secret::random;
 use crate::base::tasks::Tasks;
 use crate::base::time::{Clock, Timestamp};

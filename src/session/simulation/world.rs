@@ -1,4 +1,4 @@
-//! Replicas, browsers and what passes between them: the real code with simulated edges.
+//! Replicas, browsers and what passes between them: real code, simulated edges.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -10,9 +10,10 @@ use http::{HeaderMap, HeaderValue};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
+use super::ledger::TrueClock;
 use super::ledger::{Came, EPOCH, GRACE, Got, IDLE, LIFETIME, Ledger};
 use super::plan::{Dice, Fate, Kind, Setup};
-use super::provider::{Life, Line, Provider, TrueClock};
+use super::provider::{Life, Line, Provider};
 use super::store::{OnTheWay, Shared, StoreLine};
 use crate::base::http_client::HttpClient;
 use crate::base::tasks::Tasks;
@@ -218,15 +219,7 @@ impl World {
                 if !ended {
                     self.inspect(&replica, &came, &cookies);
                 }
-                let status = match refused {
-                    Refused::Unavailable(_) | Refused::StoreUnavailable(_) => 503,
-                    Refused::Ended(_)
-                    | Refused::RolledBack
-                    | Refused::NoRefreshToken
-                    | Refused::RefreshNotAllowed
-                    | Refused::LoginRequired(_)
-                    | Refused::RefreshUnknown => 401,
-                };
+                let status = status_of(&refused);
                 let must_login = status == 401 && kind == Kind::Page && refused != Refused::RefreshNotAllowed;
                 Response { status, cookies, must_login }
             }
@@ -397,5 +390,17 @@ fn apply(cookies: &mut Cookies, set: &[HeaderValue]) {
         } else {
             cookies.insert(name.to_owned(), value.to_owned());
         }
+    }
+}
+
+fn status_of(refused: &Refused) -> u16 {
+    match refused {
+        Refused::Unavailable(_) | Refused::StoreUnavailable(_) => 503,
+        Refused::Ended(_)
+        | Refused::RolledBack
+        | Refused::NoRefreshToken
+        | Refused::RefreshNotAllowed
+        | Refused::LoginRequired(_)
+        | Refused::RefreshUnknown => 401,
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::generations::Generations;
 use crate::base::secret::Secret;
 use crate::session::model::{Generation, Session};
+use crate::session::mutation::{self, Mutation};
 use crate::session::settings::{AfterUnknown, Rollback};
 pub use crate::telemetry::metrics::EndCause;
 
@@ -152,5 +153,23 @@ impl Aftermath {
     /// The refresh token to revoke.
     pub fn token_to_revoke(&self) -> Option<&Secret<String>> {
         self.revoke.as_ref().and_then(|session| session.tokens.refresh.as_ref())
+    }
+}
+
+/// What a flight leaves to be revoked, where its session was ended meanwhile; `spent` is what it was spending.
+pub(super) fn left_over(spent: Option<Arc<Session>>, outcome: Outcome) -> Option<Arc<Session>> {
+    match outcome {
+        _ if mutation::is(Mutation::LateTokenLives) => None,
+        Outcome::Rotated(next) | Outcome::RotatedOnly(next) => Some(next),
+        Outcome::Failed { .. }
+        | Outcome::Unknown
+        | Outcome::LoginRequired(_)
+        | Outcome::Deferred
+        | Outcome::Spent
+        // Perhaps it was this replica that ended it, while the flight waited for its lease.
+        | Outcome::EndedElsewhere(_)
+        | Outcome::IdTokenRejected => spent,
+        Outcome::Elsewhere(lesson) => lesson.newest.or(spent),
+        Outcome::InvalidGrant => None,
     }
 }
