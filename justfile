@@ -12,6 +12,10 @@ dev *args:
 test:
     scripts/test.sh
 
+# Search so many seeds of each profile for a history that loses a session
+simulate seeds:
+    SEEDS={{seeds}} cargo test --lib simulation::seeds -- --nocapture
+
 # Check that everything compiles, tests and benches too
 check:
     cargo check --workspace --all-targets

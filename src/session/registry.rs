@@ -243,9 +243,15 @@ impl Registry {
     /// Ends a session; `session` is what its cookie said, for one that is not known here.
     pub fn end(&self, session: &Arc<Session>, cause: EndCause) -> Aftermath {
         let mut shard = self.shard(&session.sid);
-        let entry =
-            shard.entry(session.sid).or_insert_with(|| Entry::new(Record::adopt(Arc::clone(session))));
-        entry.end(cause, &self.policy)
+        if let Some(entry) = shard.get_mut(&session.sid) {
+            return entry.end(cause, &self.policy);
+        }
+        // It may have been ended before it was known here, and then its token is still to be revoked.
+        let (mut entry, revoke) = self.adopt(Arc::clone(session));
+        let mut aftermath = entry.end(cause, &self.policy);
+        aftermath.revoke = aftermath.revoke.or(revoke);
+        shard.insert(session.sid, entry);
+        aftermath
     }
 
     /// The `Set-Cookie` values that a response must carry: see [`Record::cookie_due`]. `seal` makes them from a
@@ -367,6 +373,16 @@ impl Registry {
         {
             entry.store = Knows::Everything;
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn flying(&self) -> Vec<SessionId> {
+        let shards = self.shards.iter().map(|shard| shard.lock().unwrap());
+        let flying = shards.flat_map(|shard| {
+            let flying = shard.iter().filter(|(_, entry)| entry.record.is_flying());
+            flying.map(|(sid, _)| *sid).collect::<Vec<_>>()
+        });
+        flying.collect()
     }
 
     #[cfg(test)]

@@ -108,3 +108,15 @@ async fn the_command_ends_the_session_that_a_log_names() {
     assert_eq!(run(&["--all"]).0, 0);
     assert_eq!(bob.get("/api/a").await.status, 401);
 }
+
+#[tokio::test]
+async fn a_session_that_an_operator_ended_unseen_is_revoked_by_the_login_that_replaces_it() {
+    let world = World::start().await;
+    let browser = world.signed_in("alice").await;
+    let world = world.restart().await;
+    assert_eq!(end(&world, r#"{"subject":"alice"}"#).await.json()["ended_here"], 0);
+    world.pass(std::time::Duration::from_secs(1));
+    assert_eq!(browser.log_in("alice", "/api/a").await.status, 200);
+    world.provider_saw(|counts| counts.revocations == 1).await;
+    assert_eq!(browser.get("/api/a").await.status, 200);
+}

@@ -214,7 +214,8 @@ impl Provider {
                     sight.got = first.got;
                     let got = first.got.unwrap_or_default();
                     let left = grant.access_until.get(&got.1).map_or(0, |until| until.saturating_sub(now));
-                    self.tokens(name, got, left / 1000)
+                    // Zero would tell nothing of its life.
+                    self.tokens(name, got, (left / 1000).max(1))
                 }
                 Overlap::Fork if soon => self.rotate(name, grant, &mut sight),
                 Overlap::Count(most) if before.iter().filter(|sight| sight.got.is_some()).count() <= most => {
@@ -262,7 +263,8 @@ impl Provider {
     /// Rule 1: a token comes a second time only after an outcome that nobody knows, and then once.
     fn judge_repetition(&self, before: &[Sight], (name, number): (u64, u64)) {
         let setup = &self.ledger.setup;
-        let before = since_it_stayed(before);
+        // Where it stayed, nothing is spent by sending it again, whoever knows of the answer.
+        let before = since_it_stayed(before, |sight| sight.fate != Fate::Under);
         let count = |fate| before.iter().filter(|sight| sight.fate == fate).count();
         let (granted, under, unknown) = (count(Fate::Granted), count(Fate::Under), count(Fate::Unknown));
         if granted == 0 && under == 0 && unknown <= self.most_unknown() {
@@ -323,7 +325,8 @@ impl Provider {
         let unknown = |sight: &&Sight| sight.fate == Fate::Unknown;
         let state = self.state();
         let sights = state.grants.get(&name).and_then(|grant| grant.seen.get(&number));
-        let count = sights.map_or(0, |sights| since_it_stayed(sights).iter().filter(unknown).count());
+        let known = |sight: &Sight| sight.fate == Fate::Granted;
+        let count = sights.map_or(0, |sights| since_it_stayed(sights, known).iter().filter(unknown).count());
         drop(state);
         if count > self.most_unknown() {
             self.ledger.excuse(name, "no attempt is left");
@@ -472,9 +475,8 @@ impl HttpClient for Line {
 }
 
 /// What was seen of a token since an answer left it as it was: it may come again then, and the count begins anew.
-fn since_it_stayed(sights: &[Sight]) -> &[Sight] {
-    let stayed = |sight: &Sight| sight.kept && sight.fate == Fate::Granted;
-    let from = sights.iter().rposition(stayed).map_or(0, |last| last + 1);
+fn since_it_stayed(sights: &[Sight], counts: impl Fn(&Sight) -> bool) -> &[Sight] {
+    let from = sights.iter().rposition(|sight| sight.kept && counts(sight)).map_or(0, |last| last + 1);
     &sights[from..]
 }
 

@@ -13,6 +13,7 @@ use super::plan::{Kind, Op, Plan, Weather};
 use super::world::{Replica, World};
 use crate::session::refresh::record::{Ask, EndCause};
 use crate::session::sessions::Selected;
+use crate::session::settings::AfterUnknown;
 
 /// What came of a run.
 #[derive(Debug)]
@@ -119,6 +120,14 @@ impl Run {
 
     fn kill(&mut self, replica: usize, away: u64) {
         let Some(killed) = self.replicas[replica].take() else { return };
+        if self.world.ledger.setup.after_unknown == AfterUnknown::Login {
+            // Nobody can tell whether the token had been sent, and with this policy it is not sent again.
+            for sid in killed.sessions.shared().registry.flying() {
+                if let Some(case) = self.world.ledger.case(&sid) {
+                    self.world.ledger.excuse(case.grant, "killed with a lease");
+                }
+            }
+        }
         killed.kill();
         self.world.ledger.note(format!("replica {replica} is killed"));
         self.world.ledger.gone(replica, 2_000);
