@@ -335,6 +335,12 @@ impl Registry {
         })
     }
 
+    /// Whether a newer generation than `newest` is known here.
+    pub(crate) fn is_ahead_of(&self, sid: &SessionId, newest: Generation) -> bool {
+        let known = |entry: &Entry| entry.record.newest().map(|session| session.generation);
+        self.shard(sid).get(sid).and_then(known).is_some_and(|known| known > newest)
+    }
+
     /// The store was away when something of this session was to be written.
     pub(crate) fn fall_behind(&self, sid: &SessionId) {
         if let Some(entry) = self.shard(sid).get_mut(sid) {

@@ -33,7 +33,13 @@ impl Shared {
         let Some(fleet) = self.fleet.clone() else { return };
         let shared = Arc::clone(self);
         self.tasks.spawn(async move {
-            let Ok(Some(stored)) = fleet.look_up(sid).await else { return };
+            let found = fleet.look_up(sid).await;
+            let stores = found.as_ref().ok().and_then(Option::as_ref).map_or(1, |stored| stored.newest);
+            if shared.registry.is_ahead_of(&sid, stores) {
+                // A browser brought what its maker could not tell the store.
+                shared.fall_behind(&sid);
+            }
+            let Ok(Some(stored)) = found else { return };
             if let Some(cause) = stored.ended() {
                 shared.deny(&Denial::Session { sid, cause: cause.into() });
             } else if let Outcome::Elsewhere(lesson) = lease::taken_over(&shared, &sid, &stored) {
