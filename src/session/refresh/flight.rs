@@ -83,7 +83,7 @@ async fn spend(
             Some(other) => (other, RefreshOutcome::Elsewhere),
         },
         Outcome::Unknown => {
-            lease.release(Release::Unknown).await;
+            lease.release(shared, Release::Unknown).await;
             (Outcome::Unknown, label)
         }
         Outcome::Rotated(_)
@@ -94,7 +94,7 @@ async fn spend(
         | Outcome::EndedElsewhere(_)
         | Outcome::Deferred
         | Outcome::Spent => {
-            lease.release(Release::Unspent).await;
+            lease.release(shared, Release::Unspent).await;
             (outcome, label)
         }
     }
@@ -195,7 +195,7 @@ async fn judge(
             return (overruled, RefreshOutcome::BadAnswer);
         }
         if let (Some(lease), Outcome::Failed { .. }) = (lease, &outcome) {
-            lease.release(Release::Unspent).await;
+            lease.release(shared, Release::Unspent).await;
         }
         return (outcome, RefreshOutcome::BadAnswer);
     };

@@ -178,12 +178,19 @@ impl Lease {
         }
     }
 
-    /// Gives the lease back with nothing.
-    pub(crate) async fn release(&self, how: Release) {
-        if patiently(|| self.fleet.release(&self.ask, how)).await.is_err() {
-            // It runs out by itself, which counts as an unknown outcome for other replicas.
-            tracing::warn!(session = %self.ask.sid.log_id(), "a lease could not be given back");
+    /// Gives the lease back with nothing. A lease that runs out counts as an unknown outcome for other replicas, and
+    /// two of those end all attempts, so it is tried for as long as it takes, beside whatever goes on.
+    pub(crate) async fn release(&self, shared: &Shared, how: Release) {
+        if patiently(|| self.fleet.release(&self.ask, how)).await.is_ok() {
+            return;
         }
+        tracing::warn!(session = %self.ask.sid.log_id(), "a lease could not be given back");
+        let (fleet, ask) = (Arc::clone(&self.fleet), self.ask.clone());
+        shared.keep_trying(async move {
+            while fleet.release(&ask, how).await.is_err() {
+                sleep(jittered(LOOK_AGAIN)).await;
+            }
+        });
     }
 }
 
