@@ -147,6 +147,7 @@ async fn keep(
         Fate::Overruled(outcome) => {
             if let Outcome::EndedElsewhere(cause) = &outcome
                 && *cause != EndCause::Replaced
+                && !mutation::is(Mutation::LateTokenLives)
             {
                 // Rule 5: a refresh token that still arrives is revoked.
                 shared.revoke_soon(Arc::clone(next));

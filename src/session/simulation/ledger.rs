@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::plan::{Profile, Setup};
+use super::plan::{Overlap, Profile, Setup};
 use crate::base::time::{Clock, Timestamp};
 use crate::session::model::{Generation, SessionId};
 use crate::session::refresh::record::{Ask, EndCause, Refused};
@@ -340,7 +340,7 @@ impl Ledger {
             self.count("rejected");
         } else if now - case.login_at + BLUR >= LIFETIME {
             self.excuse(case.grant, "lifetime");
-        } else if now.saturating_sub(case.last_known_use(came)) + BLUR >= IDLE {
+        } else if now.saturating_sub(case.last_known_use(came, now, profile)) + BLUR >= IDLE {
             self.excuse(case.grant, "idle");
         } else {
             self.broken("R6", &format!("{what} lost its session: {refused:?}"));
@@ -359,6 +359,8 @@ impl Ledger {
         let known = end.at.saturating_sub(case.last_use) + BLUR < IDLE / 4 * 3;
         // Who is gone may have been the only one who knew it, where no browser does.
         let known = known && !(end.cause == EndCause::Operator && copies == 0);
+        // Its newest token is known to nobody.
+        let known = known && (case.excuse.is_none() || self.setup.overlap != Overlap::Refuse);
         if by_will && known && end.certain && dead.is_none() && !self.setup.profile.provider_fails() {
             let how = format!("grant {} was ended by {:?} at {} ms and lives", case.grant, end.cause, end.at);
             self.broken("R5", &how);
@@ -373,9 +375,11 @@ impl Case {
     }
 
     /// When a replica must know that it was in use: by what it served itself, by the cookie, by the store.
-    fn last_known_use(&self, came: &Came) -> u64 {
+    fn last_known_use(&self, came: &Came, now: u64, profile: Profile) -> u64 {
         let here = self.used.get(&came.replica).copied().unwrap_or(0);
-        here.max(came.seen_at).max(self.refreshed)
+        // What came a moment ago may still be on its way to the store, which may forget it.
+        let told = if now - self.refreshed < BLUR || profile.store_forgets() { 0 } else { self.refreshed };
+        here.max(came.seen_at).max(told)
     }
 
     /// Whether its login was before `moment`.

@@ -7,51 +7,71 @@ use super::run::run;
 use super::{SEEDS, asked};
 use crate::session::mutation::{self, Mutation};
 
-/// Runs seeds with one rule broken until a run fails: the profile, how many runs it took, and what was said.
-fn noticed(mutation: Mutation, seeds: u64) -> Option<(Profile, u64, String)> {
-    let mut runs = 0;
-    for seed in 1..=seeds {
-        for profile in Profile::ALL {
-            runs += 1;
-            let plan = Plan::new(seed, profile);
-            mutation::set(Some(mutation));
-            let broken = run(&plan).broken;
-            mutation::set(None);
-            if let Some(how) = broken {
-                return Some((profile, runs, how));
-            }
-        }
+/// The faults with which a broken rule shows soonest.
+fn home(mutation: Mutation) -> Profile {
+    use Mutation as M;
+    match mutation {
+        M::LeaseForEverybody
+        | M::FlightForEachRequest
+        | M::SpendsTheOld
+        | M::FlightOfTheClient
+        | M::KeptHereOnly
+        | M::SuccessorIgnored
+        | M::CookieOfTheTicket
+        | M::FlightUndoesEnd
+        | M::LateTokenLives
+        | M::EndKeptToItself
+        | M::AdoptsTheDenied
+        | M::LogWithGaps
+        | M::RefreshTokenForgotten
+        | M::RefreshForAnybody
+        | M::StoreOnTheWay
+        | M::DrainLeavesFlights
+        | M::AcknowledgementLost
+        | M::OwnClock => Profile::Calm,
+        M::LostLeaseIsFree | M::KeptAfterUse | M::StaleCopyEnds => Profile::Kills,
+        M::UnknownIsForgotten | M::SilenceEnds => Profile::Provider,
+        M::LogLeftBehind
+        | M::RefusalIsFinal
+        | M::LateResultWins
+        | M::CatchUpOverwrites
+        | M::NothingIsBrought => Profile::Store,
+        M::LearnsBackwards => Profile::Amnesia,
     }
-    None
 }
 
-/// What the seeds of the test command do not notice; longer runs may. Told in `docs/simulation.md`.
-const UNNOTICED: &[Mutation] = &[
-    Mutation::LearnsBackwards,
-    Mutation::RefusalIsFinal,
-    Mutation::DrainLeavesFlights,
-    Mutation::LateResultWins,
-    Mutation::NothingIsBrought,
-];
+/// Runs seeds with one rule broken until a run fails: how many runs it took, and what was said.
+fn noticed(mutation: Mutation, seeds: u64) -> Option<(u64, String)> {
+    (1..=seeds).find_map(|seed| {
+        let plan = Plan::new(seed, home(mutation));
+        mutation::set(Some(mutation));
+        let broken = run(&plan).broken;
+        mutation::set(None);
+        Some((seed, broken?))
+    })
+}
+
+/// What no seed of the test command reaches; table tests hold it. Told in `docs/simulation.md`.
+const UNREACHED: &[Mutation] = &[Mutation::LearnsBackwards, Mutation::LateResultWins];
 
 #[test]
 fn a_rule_that_is_broken_is_noticed() {
-    let seeds = asked("SEEDS").unwrap_or(SEEDS);
+    let seeds = asked("SEEDS").unwrap_or(2 * SEEDS);
     let (mut table, mut missed) = (String::new(), Vec::new());
-    let sought = |mutation| asked("SEEDS").is_some() || !UNNOTICED.contains(mutation);
+    let sought = |mutation| asked("SEEDS").is_some() || !UNREACHED.contains(mutation);
     for &(rule, mutation) in mutation::ALL.iter().filter(|(_, mutation)| sought(mutation)) {
-        let name = format!("{mutation:?}");
+        let (name, profile) = (format!("{mutation:?}"), home(mutation));
         match noticed(mutation, seeds) {
-            Some((profile, runs, how)) => {
+            Some((runs, how)) => {
                 let said = how.split(':').next().unwrap_or_default();
-                writeln!(table, "| {rule} | `{name}` | {runs} | {profile:?} | {said} |").unwrap();
+                writeln!(table, "| {rule} | `{name}` | {profile:?} | {runs} | {said} |").unwrap();
             }
             None => {
-                writeln!(table, "| {rule} | `{name}` | not in {seeds} seeds | | |").unwrap();
+                writeln!(table, "| {rule} | `{name}` | {profile:?} | not in {seeds} | |").unwrap();
                 missed.push(name);
             }
         }
     }
-    println!("| rule | mutation | runs | profile | invariant |\n|---|---|---|---|---|\n{table}");
+    println!("| rule | mutation | profile | seeds | invariant |\n|---|---|---|---|---|\n{table}");
     assert!(missed.is_empty(), "nobody noticed {missed:?}");
 }

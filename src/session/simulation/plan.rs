@@ -160,6 +160,17 @@ pub(super) enum StoreFault {
     Lossy(u64),
 }
 
+/// What happens while a token request is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// Its replica is gone, for so many milliseconds.
+    Kill(u64),
+    /// Its replica is drained.
+    Drain,
+    /// Its session's user logs out at this replica.
+    Logout(usize),
+}
+
 /// One event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Op {
@@ -169,16 +180,20 @@ pub(super) enum Op {
     Request { browser: usize, replica: usize, ask: Ask, kind: Kind, fate: Fate, upstream: u64 },
     /// A browser logs out.
     Logout { browser: usize, replica: usize, fate: Fate },
-    /// Somebody takes over a browser's cookies, or a backup is restored.
+    /// A browser's cookies are put aside.
+    Backup { browser: usize },
+    /// They come back.
+    Restore { browser: usize },
+    /// Somebody takes over a browser's cookies.
     Copy { from: usize, to: usize },
     /// An operator ends the sessions of a browser's user, or all.
     Operator { browser: Option<usize>, replica: usize },
     /// A replica is gone, for so many milliseconds.
     Kill { replica: usize, away: u64 },
-    /// The same, so many milliseconds after its next token request has reached the provider.
-    KillInFlight { replica: usize, after: u64, away: u64 },
     /// A replica is drained, and started anew.
     Drain { replica: usize },
+    /// Something happens so many milliseconds after a replica's next token request has reached the provider.
+    InFlight { replica: usize, after: u64, then: Then },
     /// A replica's clock is moved by milliseconds.
     Clock { replica: usize, by: i64 },
     /// The provider's weather changes.
@@ -224,6 +239,7 @@ fn setup(seed: u64, profile: Profile, dice: &mut Dice) -> Setup {
         Overlap::None,
         Overlap::Same,
         Overlap::Fork,
+        Overlap::Refuse,
         Overlap::Refuse,
         Overlap::Count(2),
     ];
@@ -311,15 +327,19 @@ fn happenings(setup: &Setup, dice: &mut Dice, events: &mut Vec<(u64, Op)>) {
         Op::Operator { browser, replica: dice.index(replicas) }
     });
     several(2, &mut |dice| Op::Drain { replica: dice.index(replicas) });
+    several(10, &mut |dice| {
+        let then = if dice.percent(60) { Then::Drain } else { Then::Logout(dice.index(replicas)) };
+        Op::InFlight { replica: dice.index(replicas), after: dice.range(0, 300), then }
+    });
     several(2, &mut |dice| Op::Clock { replica: dice.index(replicas), by: dice.one(&[-150, -60, 60, 150]) });
     if profile.kills() {
         several(6, &mut |dice| Op::Kill { replica: dice.index(replicas), away: dice.range(0, 40_000) });
-        several(30, &mut |dice| Op::KillInFlight {
-            replica: dice.index(replicas),
-            after: dice.range(0, 800),
-            away: dice.range(0, 40_000),
+        several(30, &mut |dice| {
+            let then = Then::Kill(dice.range(0, 40_000));
+            Op::InFlight { replica: dice.index(replicas), after: dice.range(0, 800), then }
         });
     }
+    backups(browsers, dice, events);
     if profile.provider_fails() {
         weathers(dice, events);
     }
@@ -332,15 +352,24 @@ fn happenings(setup: &Setup, dice: &mut Dice, events: &mut Vec<(u64, Op)>) {
                 _ => StoreFault::Lossy(dice.range(5, 40)),
             };
             events.push((at, Op::Store(Some(fault))));
-            at += dice.one(&[300, 3_000, 20_000, 60_000]);
+            at += dice.one(&[300, 3_000, 20_000, 30_000, 60_000]);
             events.push((at, Op::Store(None)));
-            at += dice.range(10_000, 120_000);
+            at += dice.range(5_000, 60_000);
         }
     }
     if profile.store_forgets() {
         for _ in 0..dice.range(1, 3) {
             events.push((dice.range(20_000, LENGTH), Op::Forget));
         }
+    }
+}
+
+/// Cookies that were put aside come back, at times long after their session went on.
+fn backups(browsers: usize, dice: &mut Dice, events: &mut Vec<(u64, Op)>) {
+    for _ in 0..dice.range(0, 3) {
+        let (browser, at) = (dice.index(browsers), dice.range(10_000, LENGTH - 60_000));
+        events.push((at, Op::Backup { browser }));
+        events.push((at + dice.range(10_000, 550_000), Op::Restore { browser }));
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::time::sleep;
 use super::answers::{metadata, refusal, reply};
 use super::ledger::Ledger;
 use super::plan::{Dice, Overlap, Weather};
+use super::sights::{Fate, Sight, since_it_stayed};
 use crate::base::http_client::{HttpClient, Limits, NoAnswer, NotSent, TransportError};
 use crate::base::secret::Secret;
 use crate::oidc::TokenAnswer;
@@ -37,12 +38,14 @@ struct State {
     grants: BTreeMap<u64, Grant>,
     /// Replicas that are to die, how soon after the next token request of theirs.
     doomed: BTreeMap<usize, u64>,
-    doom: Option<mpsc::UnboundedSender<(usize, u64)>>,
+    doom: Option<mpsc::UnboundedSender<Doom>>,
 }
 
 #[derive(Debug, Default)]
 struct Grant {
     dead: Option<&'static str>,
+    /// Who was last told that a token is spent, and the grant alive.
+    refused: Option<usize>,
     /// The number of the newest refresh token and of the newest access token.
     newest: u64,
     access: u64,
@@ -52,28 +55,12 @@ struct Grant {
     seen: BTreeMap<u64, Vec<Sight>>,
 }
 
-#[derive(Debug, Clone)]
-struct Sight {
-    at: u64,
-    replica: usize,
-    fate: Fate,
-    /// What it got, for providers that give it again.
-    got: Option<(u64, u64)>,
-    /// Whether it got an access token only, and may come again.
-    kept: bool,
-}
-
-/// How an attempt went, as far as the gateway can know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    /// It is not answered yet.
-    Under,
-    /// It was answered with tokens.
-    Granted,
-    /// It was answered, and the token is as it was.
-    Refused,
-    /// Nobody got the answer.
-    Unknown,
+/// Something that is to happen while a token request is under way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Doom {
+    pub(super) replica: usize,
+    pub(super) grant: u64,
+    pub(super) at: u64,
 }
 
 /// A replica's life, as the provider's double sees it.
@@ -115,7 +102,7 @@ impl Provider {
     }
 
     /// Tells which replicas are to die, and when.
-    pub(super) fn dooms(&self) -> mpsc::UnboundedReceiver<(usize, u64)> {
+    pub(super) fn dooms(&self) -> mpsc::UnboundedReceiver<Doom> {
         let (tell, told) = mpsc::unbounded_channel();
         self.state().doom = Some(tell);
         told
@@ -153,6 +140,11 @@ impl Provider {
         (Some(grant), until.copied().unwrap_or(0))
     }
 
+    /// Who was last told that a token of a grant that lives is spent.
+    pub(super) fn refused_last(&self, grant: u64) -> Option<usize> {
+        self.state().grants.get(&grant).and_then(|grant| grant.refused)
+    }
+
     /// Why a grant is dead, if it is.
     pub(super) fn dead(&self, grant: u64) -> Option<&'static str> {
         self.state().grants.get(&grant).and_then(|grant| grant.dead)
@@ -166,19 +158,27 @@ impl Provider {
     /// A replica was killed: what it got a moment ago may not have been kept.
     pub(super) fn killed(&self, replica: usize) {
         let now = self.ledger.now();
-        let mut lost = Vec::new();
+        let (mut lost, mut unknown) = (Vec::new(), Vec::new());
         let only_once = self.ledger.setup.after_unknown == AfterUnknown::Login;
+        // What cannot be written is brought when the store is back.
+        let kept_within = if self.ledger.setup.profile.store_fails() { 120_000 } else { KEPT_WITHIN };
         for (name, grant) in &mut self.state().grants {
-            for sight in grant.seen.values_mut().flatten().filter(|sight| sight.replica == replica) {
-                let fresh = now.saturating_sub(sight.at) < KEPT_WITHIN;
+            let sights = grant
+                .seen
+                .iter_mut()
+                .flat_map(|(number, sights)| sights.iter_mut().map(|sight| (*number, sight)));
+            for (number, sight) in sights.filter(|(_, sight)| sight.replica == replica) {
+                let fresh = now.saturating_sub(sight.at) < kept_within;
                 if fresh || sight.fate == Fate::Under {
                     sight.fate = Fate::Unknown;
+                    unknown.push((*name, number));
                     if sight.got.is_some() || only_once {
                         lost.push(*name);
                     }
                 }
             }
         }
+        unknown.into_iter().for_each(|token| self.is_any_attempt_left(token));
         for grant in lost {
             self.ledger.excuse(grant, "killed in flight");
         }
@@ -195,9 +195,12 @@ impl Provider {
             self.ledger.broken("R8", &format!("grant {name} was refreshed for requests that may not"));
         }
         let mut state = self.state();
-        if let Some(after) = state.doomed.remove(&replica) {
+        if let Some(after) = state.doomed.remove(&(replica % 10)) {
             // Nobody listens once the run is over.
-            let _unheard = state.doom.as_ref().map(|doom| doom.send((replica, now + after)).is_err());
+            let _unheard = state
+                .doom
+                .as_ref()
+                .map(|doom| doom.send(Doom { replica: replica % 10, grant: name, at: now + after }).is_err());
         }
         let Some(grant) = state.grants.get_mut(&name) else { return refusal("invalid_grant") };
         let before = grant.seen.entry(number).or_default().clone();
@@ -221,7 +224,10 @@ impl Provider {
                 Overlap::Count(most) if before.iter().filter(|sight| sight.got.is_some()).count() <= most => {
                     self.rotate(name, grant, &mut sight)
                 }
-                Overlap::Refuse => refusal("invalid_grant"),
+                Overlap::Refuse => {
+                    grant.refused = Some(replica);
+                    refusal("invalid_grant")
+                }
                 Overlap::None | Overlap::Same | Overlap::Fork | Overlap::Count(_) => {
                     grant.dead = Some("a token was seen again");
                     self.ledger.note(format!("provider kills grant {name}"));
@@ -472,12 +478,6 @@ impl HttpClient for Line {
             Ok(reply(200, &metadata()))
         })
     }
-}
-
-/// What was seen of a token since an answer left it as it was: it may come again then, and the count begins anew.
-fn since_it_stayed(sights: &[Sight], counts: impl Fn(&Sight) -> bool) -> &[Sight] {
-    let from = sights.iter().rposition(|sight| sight.kept && counts(sight)).map_or(0, |last| last + 1);
-    &sights[from..]
 }
 
 /// The numbers of a token.

@@ -9,8 +9,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::plan::{Kind, Op, Plan, Weather};
-use super::world::{Replica, World};
+use super::plan::{Fate, Kind, Op, Plan, Then, Weather};
+use super::provider::Doom;
+use super::world::{Cookies, Replica, World};
 use crate::session::refresh::record::{Ask, EndCause};
 use crate::session::sessions::Selected;
 use crate::session::settings::AfterUnknown;
@@ -28,6 +29,8 @@ pub(super) struct Report {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Later {
     Kill(usize, u64),
+    Drain(usize),
+    Logout(u64, usize),
     Start(usize),
 }
 
@@ -35,11 +38,13 @@ struct Run {
     world: Arc<World>,
     begun: Instant,
     replicas: Vec<Option<Replica>>,
-    lives: u64,
+    lives: usize,
     later: BTreeMap<(u64, u64), Later>,
     numbered: u64,
-    dooms: mpsc::UnboundedReceiver<(usize, u64)>,
-    away: BTreeMap<usize, u64>,
+    dooms: mpsc::UnboundedReceiver<Doom>,
+    /// What happens to each replica's next token request.
+    then: BTreeMap<usize, Then>,
+    backups: BTreeMap<usize, Cookies>,
 }
 
 /// Runs `plan` to its end, or to the first rule that is broken.
@@ -57,7 +62,8 @@ pub(super) fn run(plan: &Plan) -> Report {
             later: BTreeMap::new(),
             numbered: 0,
             dooms,
-            away: BTreeMap::new(),
+            then: BTreeMap::new(),
+            backups: BTreeMap::new(),
         };
         for replica in 0..plan.setup.replicas {
             run.start(replica);
@@ -82,7 +88,9 @@ pub(super) fn run(plan: &Plan) -> Report {
 impl Run {
     fn start(&mut self, replica: usize) {
         self.lives += 1;
-        self.replicas[replica] = Some(self.world.start(replica, self.lives));
+        let process = self.world.start(replica, self.lives);
+        self.world.serves(replica, Some(&process));
+        self.replicas[replica] = Some(process);
     }
 
     fn plan(&mut self, at: u64, later: Later) {
@@ -90,16 +98,20 @@ impl Run {
         self.later.insert((at, self.numbered), later);
     }
 
-    /// Lets everything happen until `at`.
-    async fn until(&mut self, at: u64) {
+    /// Lets everything happen up to a moment.
+    async fn until(&mut self, until: u64) {
         loop {
-            let next = self.later.first_key_value().map_or(at, |((when, _), _)| (*when).min(at));
+            let next = self.later.first_key_value().map_or(until, |((when, _), _)| (*when).min(until));
             // Cancel safety: receiving from a channel and waiting for a time lose nothing.
             tokio::select! {
                 biased;
-                Some((replica, when)) = self.dooms.recv() => {
-                    let away = self.away.remove(&replica).unwrap_or(1_000);
-                    self.plan(when, Later::Kill(replica, away));
+                Some(Doom { replica, grant, at }) = self.dooms.recv() => {
+                    let later = match self.then.remove(&replica) {
+                        Some(Then::Kill(away)) => Later::Kill(replica, away),
+                        Some(Then::Drain) | None => Later::Drain(replica),
+                        Some(Then::Logout(elsewhere)) => Later::Logout(grant, elsewhere),
+                    };
+                    self.plan(at, later);
                     continue;
                 }
                 () = sleep_until(self.begun + Duration::from_millis(next)) => {}
@@ -109,10 +121,12 @@ impl Run {
             {
                 match entry.remove() {
                     Later::Kill(replica, away) => self.kill(replica, away),
+                    Later::Drain(replica) => self.drain(replica),
+                    Later::Logout(grant, replica) => self.log_out(grant, replica),
                     Later::Start(replica) => self.start(replica),
                 }
             }
-            if next == at {
+            if next == until {
                 return;
             }
         }
@@ -129,9 +143,10 @@ impl Run {
             }
         }
         killed.kill();
-        self.world.ledger.note(format!("replica {replica} is killed"));
-        self.world.ledger.gone(replica, 2_000);
-        self.world.provider.killed(replica);
+        self.world.serves(replica, None);
+        self.world.ledger.note(format!("replica {} is killed", killed.number));
+        self.world.ledger.gone(killed.number, 2_000);
+        self.world.provider.killed(killed.number);
         let at = self.world.ledger.now() + away;
         self.plan(at, Later::Start(replica));
     }
@@ -142,36 +157,49 @@ impl Run {
         after.iter().chain(before).flatten().find(|replica| replica.is_ready())
     }
 
+    /// A browser asks; where it was sent to the login, it goes there.
+    fn request(&self, browser: usize, replica: usize, (ask, kind, upstream): (Ask, Kind, u64), fate: Fate) {
+        let world = Arc::clone(&self.world);
+        let ledger = &world.ledger;
+        let Some(replica) = self.ready(replica).cloned() else { return };
+        let state = world.browsers()[browser].clone();
+        if state.cookies.is_empty() || state.must_login {
+            world.browsers()[browser].must_login = false;
+            let work = Arc::clone(&world).log_in(replica.clone(), browser, state.cookies);
+            return world.send(&replica, browser, fate, work);
+        }
+        ledger.note(format!("browser {browser} asks replica {}: {ask:?}", replica.number));
+        let work = Arc::clone(&world).answer(replica.clone(), (state.cookies, ask, kind), upstream);
+        world.send(&replica, browser, fate, work);
+    }
+
     fn happen(&mut self, op: Op) {
         let world = Arc::clone(&self.world);
         let ledger = &world.ledger;
         match op {
             Op::Request { browser, replica, ask, kind, fate, upstream } => {
-                let Some(replica) = self.ready(replica).cloned() else { return };
-                let state = world.browsers()[browser].clone();
-                if state.cookies.is_empty() || state.must_login {
-                    world.browsers()[browser].must_login = false;
-                    let work = Arc::clone(&world).log_in(replica.clone(), browser, state.cookies);
-                    return world.send(&replica, browser, fate, work);
-                }
-                ledger.note(format!("browser {browser} asks replica {}: {ask:?}", replica.number));
-                let work = Arc::clone(&world).answer(replica.clone(), (state.cookies, ask, kind), upstream);
-                world.send(&replica, browser, fate, work);
+                self.request(browser, replica, (ask, kind, upstream), fate);
             }
             Op::Login { browser, replica, fate } => {
                 let Some(replica) = self.ready(replica) else { return };
                 let cookies = world.browsers()[browser].cookies.clone();
-                world.send(
-                    replica,
-                    browser,
-                    fate,
-                    Arc::clone(&world).log_in(replica.clone(), browser, cookies),
-                );
+                let work = Arc::clone(&world).log_in(replica.clone(), browser, cookies);
+                world.send(replica, browser, fate, work);
             }
             Op::Logout { browser, replica, fate } => {
                 let Some(replica) = self.ready(replica) else { return };
                 let cookies = world.browsers()[browser].cookies.clone();
                 world.send(replica, browser, fate, Arc::clone(&world).log_out(replica.clone(), cookies));
+            }
+            Op::Backup { browser } => {
+                let cookies = world.browsers()[browser].cookies.clone();
+                self.backups.insert(browser, cookies);
+            }
+            Op::Restore { browser } => {
+                if let Some(cookies) = self.backups.remove(&browser) {
+                    world.browsers()[browser].cookies = cookies;
+                    ledger.note(format!("browser {browser} has its old cookies again"));
+                }
             }
             Op::Copy { from, to } => {
                 let mut browsers = world.browsers();
@@ -180,8 +208,8 @@ impl Run {
             }
             Op::Operator { browser, replica } => self.operate(browser, replica),
             Op::Kill { replica, away } => self.kill(replica, away),
-            Op::KillInFlight { replica, after, away } => {
-                self.away.insert(replica, away);
+            Op::InFlight { replica, after, then } => {
+                self.then.insert(replica, then);
                 world.provider.doom(replica, after);
             }
             Op::Drain { replica } => self.drain(replica),
@@ -232,16 +260,31 @@ impl Run {
         }));
     }
 
+    /// Whoever has the session of `grant` logs out.
+    fn log_out(&self, grant: u64, replica: usize) {
+        let Some(replica) = self.ready(replica) else { return };
+        let world = &self.world;
+        let browsers = world.browsers().clone();
+        let is_its = |cookies| {
+            let case = world.read(cookies).and_then(|(sid, _)| world.ledger.case(&sid));
+            case.is_some_and(|case| case.grant == grant)
+        };
+        let Some(browser) = browsers.iter().position(|browser| is_its(&browser.cookies)) else { return };
+        let work = Arc::clone(world).log_out(replica.clone(), browsers[browser].cookies.clone());
+        world.send(replica, browser, Fate::Arrives(100), work);
+    }
+
     /// As a process does on SIGTERM: requests finish, flights finish, a new one takes over.
-    fn drain(&mut self, number: usize) {
-        let Some(replica) = self.replicas[number].take_if(|replica| replica.is_ready()) else { return };
+    fn drain(&mut self, place: usize) {
+        let Some(replica) = self.replicas[place].take_if(|replica| replica.is_ready()) else { return };
+        let number = replica.number;
         self.world.ledger.note(format!("replica {number} drains"));
         replica.draining.store(true, Ordering::Relaxed);
         replica.sessions.drain();
         let world = Arc::clone(&self.world);
         // The next process does not wait for the last one to be gone.
         let at = world.ledger.now() + 500;
-        self.plan(at, Later::Start(number));
+        self.plan(at, Later::Start(place));
         drop(self.world.wires.spawn_endless(async move {
             replica.edge.finish(Duration::from_secs(12)).await;
             if !replica.sessions.finish(Duration::from_secs(30)).await {
@@ -267,6 +310,11 @@ impl Run {
         let calm_at = world.ledger.now() + 60_000;
         self.until(calm_at).await;
         world.ledger.settled();
+        for (sid, case) in world.ledger.cases() {
+            for replica in self.replicas.iter().flatten().filter(|_| case.ended.is_none()) {
+                world.store_knows(replica, &sid, &case).await;
+            }
+        }
         for browser in 0..world.ledger.setup.browsers {
             for number in 0..self.replicas.len() {
                 self.works(browser, number).await;

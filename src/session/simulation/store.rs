@@ -65,7 +65,7 @@ impl Shared {
         self.state().lost_at = Some(TrueClock(Arc::clone(&self.ledger)).now());
     }
 
-    fn is_cut(&self, replica: usize) -> bool {
+    pub(super) fn is_cut(&self, replica: usize) -> bool {
         matches!(self.state().fault, Some(StoreFault::Cut(whom)) if whom >> replica & 1 == 1)
     }
 

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
+use super::checks::Known;
 use super::ledger::TrueClock;
 use super::ledger::{Came, EPOCH, GRACE, Got, IDLE, LIFETIME, Ledger};
 use super::plan::{Dice, Fate, Kind, Setup};
@@ -51,6 +52,7 @@ impl Clock for Skewed {
 /// One process.
 #[derive(Debug, Clone)]
 pub(super) struct Replica {
+    /// Its name: the last digit is the replica, what stands before says which process it is.
     pub(super) number: usize,
     pub(super) sessions: Sessions,
     pub(super) life: Arc<Life>,
@@ -58,6 +60,7 @@ pub(super) struct Replica {
     /// Its background work, and its requests.
     pub(super) tasks: Tasks,
     pub(super) edge: Tasks,
+    pub(super) known: Known,
     pub(super) draining: Arc<std::sync::atomic::AtomicBool>,
 }
 
@@ -79,6 +82,7 @@ pub(super) struct World {
     pub(super) provider: Arc<Provider>,
     pub(super) store: Arc<Shared>,
     browsers: Mutex<Vec<Browser>>,
+    processes: Mutex<BTreeMap<usize, Replica>>,
     /// The last cookies of each session that a browser had.
     pub(super) copies: Mutex<BTreeMap<[u8; 16], Cookies>>,
     sealer: Sealer,
@@ -105,6 +109,7 @@ impl World {
             provider: Arc::new(Provider::new(Arc::clone(&ledger))),
             store: Arc::new(Shared::new(Arc::clone(&ledger))),
             ledger,
+            processes: Mutex::default(),
             browsers: Mutex::new(vec![Browser::default(); setup.browsers]),
             copies: Mutex::default(),
             sealer: Sealer::new(&settings.keys, Purpose::Session, &settings.cookie.name).unwrap(),
@@ -117,15 +122,30 @@ impl World {
         self.browsers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Every process that serves.
+    pub(super) fn processes(&self) -> Vec<Replica> {
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// A process begins or ends to serve.
+    pub(super) fn serves(&self, number: usize, process: Option<&Replica>) {
+        let mut processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
+        match process {
+            Some(process) => processes.insert(number, process.clone()),
+            None => processes.remove(&number),
+        };
+    }
+
     /// Starts a process: the `life`th of this replica.
-    pub(super) fn start(&self, number: usize, life: u64) -> Replica {
+    pub(super) fn start(&self, place: usize, life: usize) -> Replica {
+        let number = life * 10 + place;
         let setup = &self.ledger.setup;
-        let seed = Dice::of(setup.seed, "replica", u64::try_from(number).unwrap() * 1000 + life).next();
+        let seed = Dice::of(setup.seed, "replica", u64::try_from(number).unwrap()).next();
         let (tasks, edge) = (Tasks::new(Handle::current()), Tasks::new(Handle::current()));
         tasks.reins().seed(seed);
         edge.reins().seed(!seed);
         let around = crate::base::secret::seeded::replace(Some(seed.rotate_left(7)));
-        let ahead = AtomicI64::new(setup.skews[number]);
+        let ahead = AtomicI64::new(setup.skews[place]);
         let clock = Arc::new(Skewed { truth: TrueClock(Arc::clone(&self.ledger)), ahead });
         let shared_clock = Arc::new(SharedClock::new(Arc::<Skewed>::clone(&clock)));
         let its_life = Arc::new(Life::default());
@@ -134,7 +154,7 @@ impl World {
         let line: Arc<dyn HttpClient> = Arc::new(line);
         let time: Arc<dyn Clock> = Arc::<SharedClock>::clone(&shared_clock);
         let provider = crate::oidc::Provider::new(crate::oidc::script::settings(), line, Arc::clone(&time));
-        let store: Arc<dyn Store> = Arc::new(StoreLine::new(&self.store, number, &tasks));
+        let store: Arc<dyn Store> = Arc::new(StoreLine::new(&self.store, place, &tasks));
         let outage = Outage { denials: setup.denials, refresh: setup.alone, after: Duration::from_secs(5) };
         let means = Means { store, clock: shared_clock, outage, timeout: Duration::from_millis(500) };
         let surroundings =
@@ -142,7 +162,16 @@ impl World {
         let sessions = Sessions::new(settings_of(setup), Arc::new(provider), surroundings).unwrap();
         crate::base::secret::seeded::replace(around);
         self.ledger.note(format!("replica {number} starts"));
-        Replica { number, sessions, life: its_life, clock, tasks, edge, draining: Arc::default() }
+        Replica {
+            number,
+            sessions,
+            life: its_life,
+            clock,
+            tasks,
+            edge,
+            known: Known::default(),
+            draining: Arc::default(),
+        }
     }
 
     /// Whose cookies these are.
@@ -186,11 +215,13 @@ impl World {
         if asked > 0 && known && in_use {
             self.ledger.broken("R9", &format!("a request waits for the store: {came:?}"));
         }
+        self.grows(&replica, &sid);
         match admitted {
             Admitted::Ticket(ticket) => {
                 let (grant, good_until) = self.provider.judge(ticket.session.tokens.access());
                 self.ledger.judge(&came, &Got::Served { grant, good_until });
                 sleep(Duration::from_millis(upstream)).await;
+                self.grows(&replica, &sid);
                 let ticket =
                     crate::session::ticket::Ticket { carries_cookie: ask != Ask::NoRefresh, ..ticket };
                 let cookies = sessions.cookies_due(&ticket);
@@ -203,11 +234,7 @@ impl World {
             }
             Admitted::Refused { refused, presented } => {
                 self.ledger.judge(&came, &Got::Refused(&refused));
-                let alive =
-                    self.ledger.case(&sid).is_some_and(|case| self.provider.dead(case.grant).is_none());
-                if refused == Refused::Ended(EndCause::InvalidGrant) && alive && !self.provider.refuses() {
-                    self.ledger.broken("R6", &format!("{came:?} was ended for a grant that lives"));
-                }
+                self.ended_rightly(&came, &refused);
                 // As the gate does.
                 let ended = matches!(&refused, Refused::Ended(cause) if *cause != EndCause::Replaced);
                 let cookies = match (ended, kind) {

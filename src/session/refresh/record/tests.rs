@@ -702,3 +702,17 @@ fn while_the_process_ends_a_refresh_is_made_only_where_nothing_else_helps() {
     bench.wait(1);
     assert!(matches!(bench.ask(1, Ask::OnlyIfExpired).0, Admission::Wait(Some(_))));
 }
+
+#[test]
+fn what_is_learnt_is_never_older() {
+    // Rule 4: whoever knows generation 3 takes over nothing that was made before.
+    let mut record = Record::adopt(Arc::new(session(3)));
+    let lesson = |generation| Lesson {
+        newest: Some(Arc::new(session(generation))),
+        generations: Generations::new(generation),
+    };
+    record.learn(lesson(2));
+    assert_eq!(record.newest().unwrap().generation, 3);
+    record.learn(lesson(4));
+    assert_eq!(record.newest().unwrap().generation, 4);
+}
