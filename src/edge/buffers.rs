@@ -1,6 +1,11 @@
 //! Buffers of a thread, lent to connections for as long as bytes wait in them.
 
 use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::AsyncWrite;
 
 /// How much a lent buffer holds before it grows: a head and a body of ordinary size.
 pub(super) const FULL: usize = 16 * 1024;
@@ -28,6 +33,23 @@ pub(super) fn give_back(mut buffer: Vec<u8>) {
             buffers.push(buffer);
         }
     });
+}
+
+/// Writes all of `bytes` to `io`, of which `sent` are written already. Flushes nothing.
+pub(super) fn poll_write_all(
+    io: &mut (impl AsyncWrite + Unpin + ?Sized),
+    bytes: &[u8],
+    sent: &mut usize,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    while let Some(rest) = bytes.get(*sent..).filter(|rest| !rest.is_empty()) {
+        let written = ready!(Pin::new(&mut *io).poll_write(cx, rest))?;
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        *sent += written;
+    }
+    Poll::Ready(Ok(()))
 }
 
 /// Lends the thread's scratch, into which one read goes.

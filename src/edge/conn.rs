@@ -52,13 +52,8 @@ impl Conn {
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(rest) = self.waiting.get(self.taken..).filter(|rest| !rest.is_empty()) {
-            let written = ready!(Pin::new(&mut self.tcp).poll_write(cx, rest))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.taken += written;
-        }
+        let Self { tcp, waiting, taken, .. } = self;
+        ready!(buffers::poll_write_all(tcp, waiting, taken, cx))?;
         if self.waiting.capacity() > 0 {
             buffers::give_back(std::mem::take(&mut self.waiting));
             self.taken = 0;

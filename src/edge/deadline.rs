@@ -42,6 +42,34 @@ impl Deadline {
     }
 }
 
+/// One wait by a [`Deadline`] that is set when the wait begins: most steps do not wait, and need none.
+#[derive(Debug)]
+pub(super) struct Wait {
+    at_most: Duration,
+    begun: Begun,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begun {
+    No,
+    Yes,
+}
+
+impl Wait {
+    pub(super) const fn new(at_most: Duration) -> Self {
+        Self { at_most, begun: Begun::No }
+    }
+
+    /// Ready once it has lasted too long.
+    pub(super) fn poll(&mut self, deadline: &mut Deadline, cx: &mut Context<'_>) -> Poll<()> {
+        if self.begun == Begun::No {
+            self.begun = Begun::Yes;
+            deadline.set(self.at_most);
+        }
+        deadline.poll(cx)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;

@@ -10,7 +10,8 @@ use pingora::protocols::Stream;
 use tokio::io::ReadBuf;
 
 use super::failure::Failure;
-use crate::edge::deadline::Deadline;
+use crate::edge::buffers;
+use crate::edge::deadline::{Deadline, Wait};
 use crate::edge::head_scan::Wish;
 
 /// A client that waits for its response.
@@ -62,35 +63,16 @@ impl<'a> Client<'a> {
 
     /// Writes all of `bytes` and flushes.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        let mut sent = 0;
-        let mut waits = false;
-        poll_fn(|cx| match poll_write_all(self.io, bytes, &mut sent, cx) {
+        let (mut sent, mut wait) = (0, Wait::new(self.patience));
+        poll_fn(|cx| match self.poll_write(bytes, &mut sent, cx) {
             Poll::Ready(written) => Poll::Ready(written.map_err(|_| Failure::ClientGone)),
-            Poll::Pending => {
-                // Most writes do not wait, and need no deadline.
-                if !std::mem::replace(&mut waits, true) {
-                    self.deadline.set(self.patience);
-                }
-                ready!(self.deadline.poll(cx));
-                Poll::Ready(Err(Failure::ClientSlow))
-            }
+            Poll::Pending => wait.poll(self.deadline, cx).map(|()| Err(Failure::ClientSlow)),
         })
         .await
     }
-}
 
-fn poll_write_all(
-    io: &mut Stream,
-    bytes: &[u8],
-    sent: &mut usize,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<()>> {
-    while let Some(rest) = bytes.get(*sent..).filter(|rest| !rest.is_empty()) {
-        let written = ready!(Pin::new(&mut **io).poll_write(cx, rest))?;
-        if written == 0 {
-            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-        }
-        *sent += written;
+    fn poll_write(&mut self, bytes: &[u8], sent: &mut usize, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(buffers::poll_write_all(&mut **self.io, bytes, sent, cx))?;
+        Pin::new(&mut **self.io).poll_flush(cx)
     }
-    Pin::new(&mut **io).poll_flush(cx)
 }

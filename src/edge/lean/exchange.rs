@@ -8,7 +8,7 @@
 //! Of an exchange under way nothing can be handed to pingora: a failure is answered here, or cuts the connection.
 
 use std::future::poll_fn;
-use std::task::{Poll, ready};
+use std::task::Poll;
 
 use bytes::Bytes;
 use http::header::CONNECTION;
@@ -24,6 +24,7 @@ use super::peer::{Age, Answer, Peer};
 use super::response::{self, Framing, Persistence, ResponseHead};
 use super::{After, Origin, request, target, write};
 use crate::edge::call::{Blame, Call};
+use crate::edge::deadline::Wait;
 use crate::edge::head_scan::{Ordinary, Wish};
 use crate::edge::upstream::Plain;
 use crate::edge::worker::{Worker, phase};
@@ -178,16 +179,10 @@ impl Exchange<'_> {
     }
 
     async fn send(&mut self, peer: &mut Peer, head: &[u8], plain: &Plain) -> Result<(), Failure> {
-        let (mut sent, mut waits) = (0, false);
+        let (mut sent, mut wait) = (0, Wait::new(plain.write_timeout));
         poll_fn(|cx| match peer.poll_write_all(head, &mut sent, cx) {
             Poll::Ready(written) => Poll::Ready(written.map_err(|_| Failure::Died)),
-            Poll::Pending => {
-                if !std::mem::replace(&mut waits, true) {
-                    self.client.deadline.set(plain.write_timeout);
-                }
-                ready!(self.client.deadline.poll(cx));
-                Poll::Ready(Err(Failure::WriteTimeout))
-            }
+            Poll::Pending => wait.poll(self.client.deadline, cx).map(|()| Err(Failure::WriteTimeout)),
         })
         .await
     }
@@ -208,7 +203,7 @@ impl Exchange<'_> {
 
     /// Reads on, for as long as the client is there and the upstream is not silent for too long; 0 at the end.
     async fn more(&mut self, peer: &mut Peer, plain: &Plain) -> Result<usize, Failure> {
-        let mut waits = false;
+        let mut wait = Wait::new(plain.read_timeout);
         poll_fn(|cx| {
             if let Poll::Ready(read) = peer.poll_read(cx) {
                 return Poll::Ready(read.map_err(|_| peer.ended()));
@@ -216,11 +211,7 @@ impl Exchange<'_> {
             if self.client.poll_gone(cx).is_ready() {
                 return Poll::Ready(Err(Failure::ClientGone));
             }
-            if !std::mem::replace(&mut waits, true) {
-                self.client.deadline.set(plain.read_timeout);
-            }
-            ready!(self.client.deadline.poll(cx));
-            Poll::Ready(Err(Failure::ReadTimeout))
+            wait.poll(self.client.deadline, cx).map(|()| Err(Failure::ReadTimeout))
         })
         .await
     }

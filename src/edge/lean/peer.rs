@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::edge::buffers;
@@ -81,14 +81,7 @@ impl Peer {
         sent: &mut usize,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        while let Some(rest) = bytes.get(*sent..).filter(|rest| !rest.is_empty()) {
-            let written = ready!(Pin::new(&mut self.tcp).poll_write(cx, rest))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            *sent += written;
-        }
-        Poll::Ready(Ok(()))
+        buffers::poll_write_all(&mut self.tcp, bytes, sent, cx)
     }
 
     /// The connection, for another request.
