@@ -3,6 +3,8 @@
 mod build;
 mod fleet;
 mod reload;
+mod serving;
 
 pub use build::{App, Signal, Signals, StartError};
 pub use reload::ReloadError;
+pub use serving::ServingError;

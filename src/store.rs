@@ -37,7 +37,11 @@ pub fn open(
     let outage = &settings.outage;
     let store: Arc<dyn Store> = match &settings.kind {
         settings::Kind::Memory => {
-            tracing::info!(store = settings.kind.label(), "replicas share nothing");
+            tracing::info!(
+                store = settings.kind.label(),
+                "sessions are remembered by this replica alone: a second one beside it is only as safe as the \
+                 provider's overlap for spent refresh tokens"
+            );
             return Ok(None);
         }
         settings::Kind::File(path) => Arc::new(file::FileStore::open(path, clock).map_err(OpenError::File)?),

@@ -13,6 +13,7 @@ use url::Url;
 
 use super::fleet;
 use super::reload::Fixed;
+use super::serving::{self, Lasting, ServingError};
 use crate::base::http_client::NetworkClient;
 use crate::base::tasks::Tasks;
 use crate::base::time::{Clock, SharedClock};
@@ -20,16 +21,10 @@ use crate::base::tls::{self, TlsError};
 use crate::bff::Bff;
 use crate::config::Settings;
 use crate::edge::admin::{Admin, Served};
-use crate::edge::live::Live;
 use crate::edge::metrics::Metrics as EdgeMetrics;
 use crate::edge::readiness::Readiness;
 use crate::edge::settings::Drain;
-use crate::edge::upstream::{UpstreamError, Upstreams};
 use crate::edge::{Edge, EdgeError};
-use crate::gate::Gate;
-use crate::gate::forward::guard_headers;
-use crate::gate::policy::csrf::Origins;
-use crate::gate::route::table::{Table, TableError};
 use crate::oidc::Provider;
 use crate::session::cookie::seal::KeyRefused;
 use crate::session::sessions::{Sessions, Surroundings};
@@ -51,12 +46,9 @@ pub enum StartError {
     /// There is no store, and will be none.
     #[error(transparent)]
     Store(#[from] OpenError),
-    /// The routes contradict each other.
+    /// Routes or upstreams cannot be served.
     #[error(transparent)]
-    Routes(#[from] TableError),
-    /// An upstream cannot be used.
-    #[error(transparent)]
-    Upstream(#[from] UpstreamError),
+    Serving(#[from] ServingError),
     /// A listener or worker could not be started.
     #[error(transparent)]
     Edge(#[from] EdgeError),
@@ -85,11 +77,10 @@ pub struct App {
     pub(super) edge: Option<Edge>,
     admin: Option<Admin>,
     readiness: Arc<Readiness>,
-    pub(super) sessions: Sessions,
+    sessions: Sessions,
     drain: Drain,
-    /// What was served by at the start; its endpoints and counters stay.
-    pub(super) live: Arc<Live>,
-    pub(super) base_path: String,
+    /// What stays, whatever is served by.
+    pub(super) lasting: Lasting,
     pub(super) fixed: Fixed,
     /// Flights, revocations, the admin listener: what must not depend on a worker's life.
     background: Option<Runtime>,
@@ -126,18 +117,14 @@ impl App {
             Arc::clone(&provider),
             Surroundings { clock: Arc::clone(&clock), tasks: tasks.clone(), metrics: metrics.clone(), fleet },
         )?;
-        let origins = Origins::new(&gate.public_url, &gate.trusted_origins);
-        let (public_url, base_path) = (gate.public_url.clone(), gate.base_path.clone());
-        let table = Table::new(&gate.base_path, guard_headers(gate.routes))?;
-        let upstreams = Upstreams::new(&edge.upstreams)?;
-        let edge_metrics = Arc::new(metrics.register(EdgeMetrics::register));
-        let live = Arc::new(Live {
-            gate: Arc::new(Gate::new(table, origins, sessions.clone())),
+        let lasting = Lasting {
+            sessions: sessions.clone(),
             bff: Arc::new(Bff::new(bff, sessions.clone(), Arc::clone(&provider), clock, metrics.clone())?),
-            upstreams,
-            metrics: edge_metrics,
-            public_url,
-        });
+            metrics: Arc::new(metrics.register(EdgeMetrics::register)),
+            public_url: gate.public_url.clone(),
+            base_path: gate.base_path.clone(),
+        };
+        let live = Arc::new(serving::live(gate, &edge.upstreams, &lasting)?);
         let readiness = Arc::new(Readiness::new());
         warm_up(&tasks, provider, &readiness);
         fleet::wait_for_denials(&tasks, sessions.following(), &readiness);
@@ -152,7 +139,7 @@ impl App {
         let drain = edge.drain.clone();
         let edge = Some(Edge::start(&edge, &live)?);
         let background = Some(background);
-        Ok(Self { edge, admin, readiness, sessions, drain, live, base_path, fixed, background })
+        Ok(Self { edge, admin, readiness, sessions, drain, lasting, fixed, background })
     }
 }
 

@@ -6,14 +6,9 @@
 use std::sync::Arc;
 
 use super::build::App;
+use super::serving::{self, ServingError};
 use crate::config::Settings;
 use crate::edge::TrustChanged;
-use crate::edge::live::Live;
-use crate::edge::upstream::{UpstreamError, Upstreams};
-use crate::gate::Gate;
-use crate::gate::forward::guard_headers;
-use crate::gate::policy::csrf::Origins;
-use crate::gate::route::table::{Table, TableError};
 use crate::session::cookie::seal::KeyRefused;
 
 /// Why a configuration was not taken; the one before goes on then, whole.
@@ -22,12 +17,9 @@ pub enum ReloadError {
     /// The session keys cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyRefused),
-    /// The routes contradict each other.
+    /// Routes or upstreams cannot be served.
     #[error(transparent)]
-    Routes(#[from] TableError),
-    /// An upstream cannot be used.
-    #[error(transparent)]
-    Upstream(#[from] UpstreamError),
+    Serving(#[from] ServingError),
     /// See [`TrustChanged`].
     #[error(transparent)]
     Trust(#[from] TrustChanged),
@@ -79,23 +71,11 @@ impl App {
     pub fn reload(&self, settings: Settings) -> Result<Vec<&'static str>, ReloadError> {
         let edge = self.edge.as_ref().ok_or(ReloadError::Stopping)?;
         let waiting = self.fixed.differing(&Fixed::of(&settings));
-        let old = &self.live;
-        let gate = settings.gate;
-        // Origins and endpoints belong to the public URL, which stays.
-        let origins = Origins::new(&old.public_url, &gate.trusted_origins);
-        let table = Table::new(&self.base_path, guard_headers(gate.routes))?;
-        let upstreams = Upstreams::new(&settings.edge.upstreams)?;
-        let live = Live {
-            gate: Arc::new(Gate::new(table, origins, self.sessions.clone())),
-            bff: Arc::clone(&old.bff),
-            upstreams,
-            metrics: Arc::clone(&old.metrics),
-            public_url: old.public_url.clone(),
-        };
-        // Last of what can fail but the swap itself, which fails before it changes anything: keys that open more than
-        // before do no harm.
-        old.bff.replace_keys(&settings.session.keys)?;
-        edge.replace(&Arc::new(live))?;
+        let live = Arc::new(serving::live(settings.gate, &settings.edge.upstreams, &self.lasting)?);
+        // Each refuses before it changes anything; cryptography takes every key that was checked, so that nothing is
+        // swapped by halves.
+        edge.replace(&live)?;
+        self.lasting.bff.replace_keys(&settings.session.keys)?;
         Ok(waiting)
     }
 }

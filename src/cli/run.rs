@@ -10,7 +10,6 @@ use super::{EX_USAGE, RunArgs, failed, tell};
 use crate::app::{App, Signal};
 use crate::base::time::SystemClock;
 use crate::config;
-use crate::store::settings::Kind;
 use crate::telemetry::logs;
 
 /// Runs the gateway.
@@ -29,7 +28,6 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
     tell(&rendered(&settings.warnings));
     let digest =
         settings.source_digest.first_chunk().map(|start| format!("{:08x}", u32::from_be_bytes(*start)));
-    let alone = matches!(settings.store.kind, Kind::Memory);
     let app = match App::start(settings, Arc::new(SystemClock)) {
         Ok(app) => app,
         Err(error) => return failed(&chain(&error)),
@@ -42,12 +40,6 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
         admin = ?app.admin_address(),
         "started"
     );
-    if alone {
-        tracing::info!(
-            "sessions are remembered by this replica alone: a second one beside it is only as safe as the \
-             provider's overlap for spent refresh tokens"
-        );
-    }
     until_signal(app, |app| reload(app, file))
 }
 
