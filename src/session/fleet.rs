@@ -9,11 +9,10 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, broadcast};
-use tokio::time::Instant;
+use tokio::sync::broadcast;
 
 use super::cookie::seal::{KeyRefused, OpenError, Sealer};
 use super::denied::Denial;
@@ -27,7 +26,9 @@ use crate::base::time::{SharedClock, Timestamp};
 use crate::store::settings::{Denials, Outage, RefreshAlone};
 use crate::store::{Batch, Cursor, Found, Key, Pending, Store, StoreError, Swap, Swapped, Version};
 use crate::telemetry::metrics::Metrics;
+use contact::{Contact, Failure};
 
+mod contact;
 pub mod follow;
 mod wire;
 
@@ -65,23 +66,8 @@ pub(crate) struct Fleet {
     metrics: Metrics,
     /// Names this process in leases.
     holder: u64,
-    away: Mutex<Away>,
-    heard: broadcast::Sender<(SessionId, Generation)>,
-    /// Told whenever the store answers again.
-    came_back: Arc<Notify>,
-    /// Told whenever it begins not to.
-    went_away: Arc<Notify>,
-}
-
-/// How the store is.
-#[derive(Debug, Default)]
-struct Away {
-    /// Since when no operation succeeded.
-    since: Option<Instant>,
-    /// When it answered again.
-    back_at: Option<Instant>,
-    /// When the log of denials was last read to its end.
-    followed_at: Option<Instant>,
+    contact: Contact,
+    heard: broadcast::Sender<SessionId>,
 }
 
 /// What an ask for a lease got.
@@ -114,8 +100,17 @@ pub(crate) enum Written {
 enum Change<T> {
     /// Nothing is written.
     Leave(T),
-    /// This is written; everyone is told of the generation.
+    /// This is written; everyone is told of it.
     Write(Box<Stored>, T),
+    /// This is written; nobody has to know before they ask.
+    WriteQuietly(Box<Stored>, T),
+}
+
+impl Change<()> {
+    /// Writes what there is to write.
+    fn of(record: Option<Stored>) -> Self {
+        record.map_or(Self::Leave(()), |record| Self::Write(Box::new(record), ()))
+    }
 }
 
 impl fmt::Debug for Fleet {
@@ -136,10 +131,8 @@ impl Fleet {
             terms,
             metrics,
             holder: u64::from_ne_bytes(random()),
-            away: Mutex::default(),
+            contact: Contact::new(),
             heard: broadcast::channel(HEARD).0,
-            came_back: Arc::default(),
-            went_away: Arc::default(),
         }
     }
 
@@ -159,8 +152,7 @@ impl Fleet {
     /// Asks for the right to spend a token.
     pub(crate) async fn claim(&self, ask: &Ask) -> Result<Claimed, StoreError> {
         let lost_at = self.means.store.data_lost_at();
-        let back_at = self.away().back_at;
-        let settles = back_at.map_or(Duration::ZERO, |at| SETTLES.saturating_sub(at.elapsed()));
+        let settles = self.contact.back_for().map_or(Duration::ZERO, |time| SETTLES.saturating_sub(time));
         self.change(&ask.sid, |found, now| {
             // Somebody may be spending it under a lease that the store has forgotten.
             if let (None, Some(lost_at)) = (found, lost_at)
@@ -173,7 +165,9 @@ impl Fleet {
                 stored::Claim::Granted(_, repeat) if repeat != ask.repeat && !settles.is_zero() => {
                     Change::Leave(Claimed::Wait(settles))
                 }
-                stored::Claim::Granted(record, repeat) => Change::Write(record, Claimed::Granted(repeat)),
+                stored::Claim::Granted(record, repeat) => {
+                    Change::WriteQuietly(record, Claimed::Granted(repeat))
+                }
                 stored::Claim::Wait(until) => Change::Leave(Claimed::Wait(until.since(now))),
                 stored::Claim::Newer => match found {
                     Some(record) => Change::Leave(Claimed::Newer(Box::new(record.clone()))),
@@ -190,7 +184,7 @@ impl Fleet {
     pub(crate) async fn renew(&self, ask: &Ask) -> Result<bool, StoreError> {
         self.change(&ask.sid, |found, now| {
             match found.and_then(|record| record.renew(ask.attempt, ask.term, now)) {
-                Some(record) => Change::Write(Box::new(record), true),
+                Some(record) => Change::WriteQuietly(Box::new(record), true),
                 None => Change::Leave(false),
             }
         })
@@ -223,11 +217,8 @@ impl Fleet {
 
     /// Gives a lease back.
     pub(crate) async fn release(&self, ask: &Ask, how: Release) -> Result<(), StoreError> {
-        self.change(&ask.sid, |found, now| match found.and_then(|record| record.release(ask, how, now)) {
-            Some(record) => Change::Write(Box::new(record), ()),
-            None => Change::Leave(()),
-        })
-        .await
+        self.change(&ask.sid, |found, now| Change::of(found.and_then(|record| record.release(ask, how, now))))
+            .await
     }
 
     /// The provider said `invalid_grant` to the token of `ask`: ends the session, unless a newer generation is known
@@ -258,21 +249,14 @@ impl Fleet {
     ) -> Result<(), StoreError> {
         self.change(&sid, |found, now| {
             let successor = || successor.map(str::to_owned);
-            match Stored::acknowledge(found, (sid, generation), successor, now, self.terms.grace) {
-                Some(record) => Change::Write(Box::new(record), ()),
-                None => Change::Leave(()),
-            }
+            Change::of(Stored::acknowledge(found, (sid, generation), successor, now, self.terms.grace))
         })
         .await
     }
 
     /// Brings what was made while the store was away.
     pub(crate) async fn catch_up(&self, made: &Stored) -> Result<(), StoreError> {
-        self.change(&made.sid, |found, _| match Stored::catch_up(found, made) {
-            Some(record) => Change::Write(Box::new(record), ()),
-            None => Change::Leave(()),
-        })
-        .await
+        self.change(&made.sid, |found, _| Change::of(Stored::catch_up(found, made))).await
     }
 
     /// Ends a session for the fleet: its record first, so that no flight keeps what it gets, then the log, from which
@@ -312,7 +296,7 @@ impl Fleet {
     }
 
     /// Notes about sessions from now on.
-    pub(crate) fn listen(&self) -> broadcast::Receiver<(SessionId, Generation)> {
+    pub(crate) fn listen(&self) -> broadcast::Receiver<SessionId> {
         self.heard.subscribe()
     }
 
@@ -321,7 +305,7 @@ impl Fleet {
         match self.means.outage.refresh {
             RefreshAlone::Wait => false,
             RefreshAlone::Local => {
-                self.away().since.is_some_and(|since| since.elapsed() >= self.means.outage.after)
+                self.contact.away_for().is_some_and(|time| time >= self.means.outage.after)
             }
         }
     }
@@ -331,9 +315,7 @@ impl Fleet {
         match self.means.outage.denials {
             Denials::Open => false,
             // A look takes as long as its patience, where nothing happens.
-            Denials::Closed => {
-                self.away().followed_at.is_none_or(|at| at.elapsed() > follow::PROMPT + follow::PATIENCE)
-            }
+            Denials::Closed => !self.contact.followed_within(follow::PROMPT + follow::PATIENCE),
         }
     }
 
@@ -351,17 +333,17 @@ impl Fleet {
                 Some((_, value)) => self.open(sid, value)?,
                 None => None,
             };
-            let (record, outcome) = match decide(stored.as_ref(), found.now) {
+            let (record, note, outcome) = match decide(stored.as_ref(), found.now) {
                 Change::Leave(outcome) => return Ok(outcome),
-                Change::Write(record, outcome) => (record, outcome),
+                Change::Write(record, outcome) => {
+                    let note = wire::note(&self.sealer, &record);
+                    (record, note, outcome)
+                }
+                Change::WriteQuietly(record, outcome) => (record, None, outcome),
             };
-            let (Some(value), Some(note)) =
-                (wire::seal(&self.sealer, &record), wire::note(&self.sealer, &record))
-            else {
-                return Err(StoreError::Refused);
-            };
+            let value = wire::seal(&self.sealer, &record).ok_or(StoreError::Refused)?;
             let version = Version::new();
-            let swap = Swap { key, seen, version, value, keep_for: self.terms.keep_for, note: Some(note) };
+            let swap = Swap { key, seen, version, value, keep_for: self.terms.keep_for, note };
             let asked = self.means.clock.own_now();
             match self.timed(self.means.store.swap(swap)).await? {
                 Swapped::Done(now) => {
@@ -411,25 +393,13 @@ impl Fleet {
         let result = operation.await.unwrap_or(Err(StoreError::TimedOut));
         match &result {
             Ok(_) => {
-                let since = {
-                    let mut away = self.away();
-                    let since = away.since.take();
-                    if since.is_some() {
-                        away.back_at = Some(Instant::now());
-                    }
-                    since
-                };
-                if let Some(since) = since {
-                    tracing::info!(away = ?since.elapsed(), "the store is back");
-                    self.came_back.notify_one();
+                if let Some(away) = self.contact.succeeded() {
+                    tracing::info!(?away, "the store is back");
                 }
             }
             Err(error) => {
                 self.metrics.store_failed(error.label());
-                let first = self.away().since.is_none();
-                self.away().since.get_or_insert_with(Instant::now);
-                if first {
-                    self.went_away.notify_one();
+                if self.contact.failed() == Failure::First {
                     tracing::warn!(error = error.label(), outage = ?self.means.outage, "the store does not answer");
                 }
             }
@@ -440,13 +410,13 @@ impl Fleet {
     /// Something is to be brought to the store: at once where it answers, else when it is back.
     pub(crate) fn bring_soon(&self) {
         if !self.is_away() {
-            self.came_back.notify_one();
+            self.contact.came_back.notify_one();
         }
     }
 
     /// Whether the last operation failed.
     fn is_away(&self) -> bool {
-        self.away().since.is_some()
+        self.contact.away_for().is_some()
     }
 
     fn observe(&self, now: Timestamp, asked: Timestamp) {
@@ -457,10 +427,6 @@ impl Fleet {
         if let Some(moved) = self.means.clock.observe(now, asked, answered) {
             tracing::warn!(by = ?moved, "this machine's clock differs from the store's, which all replicas go by");
         }
-    }
-
-    fn away(&self) -> std::sync::MutexGuard<'_, Away> {
-        self.away.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn entries(&self, cursor: Cursor) -> Result<Batch, StoreError> {

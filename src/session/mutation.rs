@@ -20,6 +20,7 @@ pub(crate) enum Mutation {
     #[cfg(test)]
     FlightOfTheClient,
     /// Rule 3: the successor is used first and kept later.
+    #[cfg(test)]
     KeptAfterUse,
     /// Rule 3: the successor is kept by the replica that made it, and nowhere else.
     KeptHereOnly,

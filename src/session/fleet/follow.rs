@@ -4,6 +4,7 @@
 //! a gap: after an outage it goes on where it was. Notes only save waiting; one that is missed costs nothing but time.
 
 use std::collections::HashSet;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::Weak;
 use std::time::Duration;
@@ -73,7 +74,7 @@ pub(crate) async fn denials(shared: Weak<Shared>, state: watch::Sender<Following
                 }
                 cursor = batch.cursor;
                 if caught_up {
-                    fleet.away().followed_at = Some(Instant::now());
+                    fleet.contact.has_followed();
                     state.send_replace(Following::Loaded);
                 }
                 if fleet.store().data_lost_at() != lost_at {
@@ -105,7 +106,7 @@ pub(crate) async fn notes(shared: Weak<Shared>) {
         // What was shown elsewhere supersedes here as well.
         shared.registry.learn(&sid, Lesson { newest: None, generations });
         // Nobody may be waiting.
-        drop(fleet.heard.send((sid, newest)));
+        drop(fleet.heard.send(sid));
         if shared.registry.is_behind_of(&sid, newest) {
             shared.look_up(sid);
         }
@@ -115,7 +116,7 @@ pub(crate) async fn notes(shared: Weak<Shared>) {
 /// Asks for the store while it is away: what was made meanwhile must be there before anyone takes it for lost.
 pub(crate) async fn absences(shared: Weak<Shared>) {
     let Some((_, fleet)) = alive(&shared) else { return };
-    let went_away = Arc::clone(&fleet.went_away);
+    let went_away = Arc::clone(&fleet.contact.went_away);
     drop(fleet);
     loop {
         went_away.notified().await;
@@ -132,7 +133,7 @@ pub(crate) async fn absences(shared: Weak<Shared>) {
 /// Brings what was made while the store was away, whenever it is back.
 pub(crate) async fn returns(shared: Weak<Shared>) {
     let Some((_, fleet)) = alive(&shared) else { return };
-    let came_back = Arc::clone(&fleet.came_back);
+    let came_back = Arc::clone(&fleet.contact.came_back);
     drop(fleet);
     loop {
         came_back.notified().await;
@@ -185,9 +186,7 @@ async fn bring(shared: &Arc<Shared>, fleet: &Fleet) {
 async fn restore(shared: &Arc<Shared>, fleet: &Fleet) {
     sleep(jittered(PAUSE)).await;
     shared.registry.all_behind();
-    while restore_denials(shared, fleet).await.is_err() {
-        sleep(jittered(PAUSE)).await;
-    }
+    until_done(PAUSE, || restore_denials(shared, fleet)).await;
     bring(shared, fleet).await;
 }
 
@@ -206,6 +205,16 @@ async fn restore_denials(shared: &Shared, fleet: &Fleet) -> Result<(), StoreErro
         fleet.deny(denial).await?;
     }
     Ok(())
+}
+
+/// Tries until it succeeds, with pauses of `pause` and up to twice as long.
+pub(crate) async fn until_done<T, F>(pause: Duration, mut operation: impl FnMut() -> F)
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    while operation().await.is_err() {
+        sleep(jittered(pause)).await;
+    }
 }
 
 /// `pause`, up to doubled.

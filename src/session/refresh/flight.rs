@@ -129,6 +129,7 @@ async fn keep(
     if stage == Stage::Final {
         shared.registry.carry(&next.sid, next.generation, cookies);
     }
+    #[cfg(test)]
     if mutation::is(Mutation::KeptAfterUse) {
         shared.use_before_it_is_kept(next).await;
     }

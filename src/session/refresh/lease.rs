@@ -14,9 +14,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::record::{Attempt, Lesson, Outcome, Repeat};
 use super::stored::{Ask, Release, Stored};
-use crate::session::fleet::follow::jittered;
+use crate::session::fleet::follow::{jittered, until_done};
 use crate::session::fleet::{Claimed, Fleet, Written};
-use crate::session::model::{Generation, SessionId};
+use crate::session::model::SessionId;
 use crate::session::mutation::{self, Mutation};
 use crate::session::sessions::Shared;
 use crate::store::StoreError;
@@ -94,10 +94,10 @@ pub(crate) async fn obtain(shared: &Shared, fleet: &Arc<Fleet>, attempt: &Attemp
 }
 
 /// Waits for a note about a session. Cancel safety: only waits.
-async fn wait_until(told: &mut broadcast::Receiver<(SessionId, Generation)>, sid: SessionId, until: Instant) {
+async fn wait_until(told: &mut broadcast::Receiver<SessionId>, sid: SessionId, until: Instant) {
     loop {
         match timeout_at(until, told.recv()).await {
-            Ok(Ok((about, _))) if about != sid => {}
+            Ok(Ok(about)) if about != sid => {}
             // Told, or too much was told to be sure, or the time is over.
             Ok(Ok(_) | Err(_)) | Err(_) => return,
         }
@@ -186,11 +186,7 @@ impl Lease {
         }
         tracing::warn!(session = %self.ask.sid.log_id(), "a lease could not be given back");
         let (fleet, ask) = (Arc::clone(&self.fleet), self.ask.clone());
-        shared.keep_trying(async move {
-            while fleet.release(&ask, how).await.is_err() {
-                sleep(jittered(LOOK_AGAIN)).await;
-            }
-        });
+        shared.keep_trying(async move { until_done(LOOK_AGAIN, || fleet.release(&ask, how)).await });
     }
 }
 

@@ -9,14 +9,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::HeaderValue;
-use tokio::time::sleep;
 
 use super::Shared;
 use crate::base::time::Timestamp;
 use crate::session::codec::{self, Unreadable};
 use crate::session::cookie::seal::{KeyRefused, OpenError, Purpose, Sealer};
 use crate::session::denied::Denial;
-use crate::session::fleet::follow::jittered;
+use crate::session::fleet::follow::until_done;
 use crate::session::fleet::{Fleet, Means, Terms};
 use crate::session::model::{Generation, Session, SessionId};
 use crate::session::refresh::lease;
@@ -93,10 +92,11 @@ impl Shared {
     }
 
     /// Breaks rule 3, for the simulation.
+    #[cfg(test)]
     pub(crate) async fn use_before_it_is_kept(&self, next: &Arc<Session>) {
         let generations = Stored::new(next.sid, next.generation - 1).generations;
         self.registry.learn(&next.sid, Lesson { newest: Some(Arc::clone(next)), generations });
-        sleep(Duration::from_millis(300)).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
     }
 
     #[cfg(test)]
@@ -202,11 +202,7 @@ impl Shared {
             Ok(stored) => stored,
             Err(_) => {
                 let (fleet, sid) = (Arc::clone(fleet), session.sid);
-                self.keep_trying(async move {
-                    while fleet.end(sid, cause).await.is_err() {
-                        sleep(jittered(KEEP_TRYING)).await;
-                    }
-                });
+                self.keep_trying(async move { until_done(KEEP_TRYING, || fleet.end(sid, cause)).await });
                 None
             }
         }
