@@ -12,34 +12,32 @@ use http::HeaderValue;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::claims;
 use super::codec::{self, Start, Unreadable};
 use super::cookie::attributes::{Life, set_cookie};
-use super::cookie::chunk::{self, MAX_CHUNKS, TooLong};
+use super::cookie::chunk::{self, MAX_CHUNKS};
 use super::cookie::jar::{Jar, Names};
 use super::cookie::seal::{KeyRefused, OpenError, Purpose, Sealer};
 use super::fleet::follow::{self, Following};
 use super::fleet::{Fleet, Means};
-use super::model::{Identity, NotABearer, Session, SessionId, Tokens, bearer};
+use super::model::Session;
 use super::mutation::{self, Mutation};
-use super::refresh::flight::{self, bounded};
+use super::refresh::flight;
 use super::refresh::record::{Admission, Ask, Attempt, EndCause, Outcome, Policy, Refused, Repeat};
 use super::registry::{Answer, Company, Registry, Sight};
-use super::settings::{KeepIdToken, Key, Settings};
+use super::settings::{Key, Settings};
 use super::ticket::{Presented, Ticket};
-use crate::base::secret::Secret;
 use crate::base::tasks::Tasks;
 use crate::base::time::{Clock, Timestamp};
 use crate::oidc::Provider;
-use crate::oidc::TokenAnswer;
-use crate::oidc::{VerifiedIdToken, access_token_claims};
 use crate::telemetry::audit::{AuditEvent, SessionTag};
 use crate::telemetry::metrics::{Metrics, RefreshOutcome};
 pub use by_operator::Selected;
+pub use login::{BeginError, Login};
 
 pub mod by_operator;
 mod duties;
 mod ending;
+mod login;
 
 /// How often what is over is dropped from the registry.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
@@ -94,31 +92,6 @@ pub enum Admitted {
         /// What was presented.
         presented: Presented,
     },
-}
-
-/// A login that passed every check.
-#[derive(Debug)]
-pub struct Login {
-    /// The tokens.
-    pub answer: TokenAnswer,
-    /// The ID token.
-    pub id_token: VerifiedIdToken,
-    /// The login's nonce.
-    pub nonce: String,
-}
-
-/// Why a login could not become a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BeginError {
-    /// The tokens are too long for cookies.
-    #[error(transparent)]
-    TooLong(#[from] TooLong),
-    /// The access token cannot be sent upstream.
-    #[error(transparent)]
-    NotABearer(#[from] NotABearer),
-    /// Sealing failed; does not happen with keys that were checked.
-    #[error("the session could not be sealed")]
-    NotSealed,
 }
 
 thread_local! {
@@ -273,24 +246,6 @@ impl Sessions {
             }
         }
         refused(Refused::Unavailable(Duration::from_secs(1)))
-    }
-
-    /// Makes a session of a login and returns its cookies. The session that the browser had before is over
-    /// (std:30).
-    ///
-    /// # Errors
-    /// Where the session cannot be put into cookies; nothing was begun then.
-    pub fn begin(&self, login: Login, jar: &Jar<'_>) -> Result<(Arc<Session>, Vec<HeaderValue>), BeginError> {
-        let now = self.shared.clock.now();
-        let session = Arc::new(self.shared.session_of(login, now)?);
-        let mut cookies = self.shared.seal(&session, now)?.to_vec();
-        cookies.extend(self.shared.surplus(cookies.len(), jar.chunks()));
-        if let Some(previous) = self.shared.open(jar) {
-            let aftermath = self.shared.registry.end(&previous, EndCause::Replaced);
-            self.shared.follow_up(aftermath);
-        }
-        self.shared.registry.insert(Arc::clone(&session), now);
-        Ok((session, cookies))
     }
 
     /// Ends the session of a jar, whatever state its tokens are in. `None` where there is none.
@@ -485,38 +440,6 @@ impl Shared {
         }
         let aftermath = self.registry.settle(from, outcome, self.clock.now());
         self.follow_up(aftermath);
-    }
-
-    fn session_of(&self, login: Login, now: Timestamp) -> Result<Session, NotABearer> {
-        let Login { answer, id_token, nonce } = login;
-        let from_access = access_token_claims(&answer.access_token).unwrap_or_default();
-        Ok(Session {
-            sid: SessionId::new(),
-            generation: 1,
-            login_at: now,
-            refreshed_at: answer.sent_at,
-            seen_at: now,
-            expires_at: bounded(now.plus(self.settings.lifetime), &answer),
-            claims: claims::choose(&self.settings.claims, &[&id_token.claims, &from_access]),
-            identity: Identity {
-                issuer: self.provider.settings().issuer.clone(),
-                subject: id_token.sub,
-                provider_sid: id_token.sid,
-                auth_time: id_token.auth_time,
-                nonce,
-            },
-            tokens: Tokens {
-                bearer: bearer(answer.access_token.expose())?,
-                access_expires_at: answer.access_expires_at,
-                refresh: answer.refresh_token.as_ref().map(Secret::duplicate),
-                id_token: match self.settings.keep_id_token {
-                    KeepIdToken::Drop => None,
-                    KeepIdToken::ForLogoutHint => answer.id_token.as_ref().map(Secret::duplicate),
-                },
-                // RFC 6749 §5.1: what was asked for, where the answer says nothing.
-                scope: answer.scope.unwrap_or_else(|| self.provider.settings().scopes.join(" ")),
-            },
-        })
     }
 
     fn seal(&self, session: &Session, now: Timestamp) -> Result<Arc<[HeaderValue]>, BeginError> {

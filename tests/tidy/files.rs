@@ -45,7 +45,7 @@ pub(crate) const EXPOSING: &[(&str, &str)] = &[
     ("src/session/codec.rs", "tokens become the payload that is sealed"),
     ("src/session/cookie/seal.rs", "keys of the ring become sub-keys"),
     ("src/session/refresh/flight.rs", "the access token becomes the bearer"),
-    ("src/session/sessions.rs", "the access token becomes the bearer"),
+    ("src/session/sessions/login.rs", "the access token becomes the bearer"),
     ("src/store/redis/connect.rs", "the password is handed to the client that logs in with it"),
 ];
 
