@@ -224,3 +224,6 @@ impl StoreError {
 
 #[cfg(test)]
 mod conformance;
+
+/// Notes that a listener may lag behind before it misses some.
+const NOTES: usize = 1024;

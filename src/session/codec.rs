@@ -118,6 +118,14 @@ pub fn decode(bytes: &[u8]) -> Result<Wire<'_>, Unreadable> {
     postcard::from_bytes(layout(bytes)?).map_err(|_| Unreadable)
 }
 
+/// The session in `bytes`, with everything copied out.
+///
+/// # Errors
+/// Where they are no session of a known version.
+pub fn session(bytes: &[u8]) -> Result<Session, Unreadable> {
+    decode(bytes)?.to_session()
+}
+
 /// Reads the beginning of `bytes`.
 ///
 /// # Errors

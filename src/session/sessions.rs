@@ -337,7 +337,7 @@ impl Shared {
             let cookie = (presented, seen_at);
             let mut answer = self.registry.present(cookie, None, ask, now);
             if matches!(answer, Answer::Unknown) {
-                let session = Arc::new(codec::decode(bytes)?.to_session()?);
+                let session = Arc::new(codec::session(bytes)?);
                 answer = self.registry.present(cookie, Some(session), ask, now);
             }
             Ok((presented, seen_at, answer))
@@ -355,7 +355,7 @@ impl Shared {
     }
 
     fn open(&self, jar: &Jar<'_>) -> Option<Arc<Session>> {
-        self.with_opened(jar, |bytes| codec::decode(bytes)?.to_session().map(Arc::new))
+        self.with_opened(jar, |bytes| codec::session(bytes).map(Arc::new))
     }
 
     fn with_opened<T>(&self, jar: &Jar<'_>, then: impl FnOnce(&[u8]) -> Result<T, Unreadable>) -> Option<T> {
@@ -443,9 +443,15 @@ impl Shared {
     }
 
     fn seal(&self, session: &Session, now: Timestamp) -> Result<Arc<[HeaderValue]>, BeginError> {
+        self.sealed(session, now).map(|(_, cookies)| cookies)
+    }
+
+    /// A generation's sealed value, and the cookies that carry it.
+    fn sealed(&self, session: &Session, now: Timestamp) -> Result<(String, Arc<[HeaderValue]>), BeginError> {
         let bytes = codec::encode(session).map_err(|_| BeginError::NotSealed)?;
         let sealed = self.sealer.seal(bytes).map_err(|_| BeginError::NotSealed)?;
-        self.cookies_of(&sealed, session, now)
+        let cookies = self.cookies_of(&sealed, session, now)?;
+        Ok((sealed, cookies))
     }
 
     fn cookies_of(

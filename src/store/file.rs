@@ -21,7 +21,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::settings::FILE_TIMEOUT;
-use super::{Batch, Cursor, Found, Key, Pending, Store, StoreError, Swap, Swapped};
+use super::{Batch, Cursor, Found, Key, NOTES, Pending, Store, StoreError, Swap, Swapped};
 use crate::base::time::Clock;
 use writer::{Job, Writer};
 
@@ -224,7 +224,5 @@ fn judge(path: &Path, error: DatabaseError) -> FileError {
 
 /// Operations that may wait in line.
 const LINE: usize = 1024;
-/// Notes that a listener may lag behind before it misses some.
-const NOTES: usize = 1024;
 /// Pages that are kept in memory; the rest is the system's cache.
 const CACHE: usize = 4 * 1024 * 1024;

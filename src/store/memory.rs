@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
 
-use super::{Batch, Cursor, Found, Key, Pending, Store, Swap, Swapped, Version};
+use super::{Batch, Cursor, Found, Key, NOTES, Pending, Store, Swap, Swapped, Version};
 use crate::base::time::{Clock, Timestamp};
 
 /// Records and the log, in this process.
@@ -153,7 +153,5 @@ impl Store for MemoryStore {
 
 /// How many entries one look at the log brings.
 const BATCH: usize = 500;
-/// Notes that a listener may lag behind before it misses some.
-const NOTES: usize = 1024;
 /// After so many swaps what is over is dropped.
 const SWEEP: u32 = 1024;

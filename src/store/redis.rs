@@ -24,7 +24,7 @@ use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
 use super::settings;
-use super::{Batch, Cursor, Found, Key, Pending, Store, StoreError, Swap, Swapped};
+use super::{Batch, Cursor, Found, Key, NOTES, Pending, Store, StoreError, Swap, Swapped};
 use crate::base::tasks::Tasks;
 use crate::base::time::Timestamp;
 pub use connect::AddressError;
@@ -126,7 +126,5 @@ fn millis(duration: Duration) -> String {
     duration.min(LONGEST).as_millis().to_string()
 }
 
-/// Notes that a listener may lag behind before it misses some.
-const NOTES: usize = 1024;
 /// A century.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);

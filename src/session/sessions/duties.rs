@@ -149,9 +149,7 @@ impl Shared {
 
     /// The sealed value of a generation, and the cookies that carry it: the same for every replica.
     pub(crate) fn seal_for_all(&self, session: &Session) -> Option<(String, Arc<[HeaderValue]>)> {
-        let sealed = self.sealer.seal(codec::encode(session).ok()?).ok()?;
-        let cookies = self.cookies_of(&sealed, session, self.clock.now()).ok()?;
-        Some((sealed, cookies))
+        self.sealed(session, self.clock.now()).ok()
     }
 
     /// Opens the generation that another replica made.
@@ -159,9 +157,7 @@ impl Shared {
         let sealed = stored.successor.as_ref()?;
         let mut plain = Vec::new();
         let opened = self.sealer.open(sealed.as_bytes(), &mut plain).map_err(OpenError::label);
-        let session = opened.and_then(|bytes| {
-            codec::decode(bytes).and_then(|wire| wire.to_session()).map_err(|Unreadable| "unreadable")
-        });
+        let session = opened.and_then(|bytes| codec::session(bytes).map_err(|Unreadable| "unreadable"));
         plain.fill(0);
         match session {
             Ok(session) if session.sid == stored.sid && session.generation == stored.newest => {

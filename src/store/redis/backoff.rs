@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::base::secret::random;
 
 /// How long to wait before the next attempt.
@@ -20,11 +22,20 @@ impl Backoff {
         half + half.mul_f64(f64::from(u16::from_le_bytes(random())) / f64::from(u16::MAX))
     }
 
-    /// A connection has held: the next failure is a first one.
-    pub(super) const fn reset(&mut self) {
+    /// A connection was open since `since`. Where it has held, the next failure is a first one.
+    pub(super) fn after(&mut self, since: Instant) {
+        if since.elapsed() > HELD {
+            self.reset();
+        }
+    }
+
+    const fn reset(&mut self) {
         self.failures = 0;
     }
 }
+
+/// A connection that held so long was a good one.
+const HELD: Duration = Duration::from_secs(2);
 
 const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(2);

@@ -38,6 +38,15 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Tells the server who we are. A name is for operators; a user who may not give it one works all the same.
+    pub(super) async fn introduce(&mut self) {
+        let mut name = redis::cmd("CLIENT");
+        name.arg("SETNAME").arg(CLIENT_NAME);
+        drop(self.ask(&name).await);
+    }
+}
+
 /// Makes connections.
 pub(super) struct Dialer {
     target: Target,
@@ -252,3 +261,6 @@ fn tcp() -> TcpSettings {
 
 /// Commands under way on one connection: more would only wait longer in a longer queue.
 const CONCURRENT: usize = 1024;
+
+/// What connections are called in `CLIENT LIST`.
+const CLIENT_NAME: &str = "bearward";

@@ -144,9 +144,7 @@ impl Link {
                         () = self.watch(connection, number) => {}
                         () = look => {}
                     }
-                    if since.elapsed() > HELD {
-                        backoff.reset();
-                    }
+                    backoff.after(since);
                 }
                 Err(judged) => {
                     self.state.send_replace(State::Down(judged.error));
@@ -167,10 +165,7 @@ impl Link {
     async fn open(&self) -> Result<Connection, Judged> {
         let attempt = async {
             let mut connection = self.dialer.commands(self.timeout).await.map_err(|error| judge(&error))?;
-            let mut name = redis::cmd("CLIENT");
-            name.arg("SETNAME").arg(CLIENT_NAME);
-            // A name is for operators; a user who may not give it one works all the same.
-            drop(connection.ask(&name).await);
+            connection.introduce().await;
             self.meet_epoch(&mut connection).await?;
             Ok(connection)
         };
@@ -219,11 +214,7 @@ impl Link {
     }
 }
 
-/// What connections are called in `CLIENT LIST`.
-pub(super) const CLIENT_NAME: &str = "bearward";
 /// An attempt to connect that takes longer is a failed one, though a server that was slow for a moment is not.
 pub(super) const CONNECT: Duration = Duration::from_secs(5);
 /// How often an open connection is looked at: idle replicas too notice within it that the store is away or empty.
 const CHECK: Duration = Duration::from_secs(5);
-/// A connection that held so long was a good one.
-const HELD: Duration = Duration::from_secs(2);

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use super::answers::{self, LATE, judge};
 use super::connect::Connection;
-use super::link::{CLIENT_NAME, Link};
+use super::link::Link;
 use crate::base::tasks::Tasks;
 use crate::store::{Batch, Cursor, StoreError};
 
@@ -103,9 +103,7 @@ impl Log {
         // On the runtime of the tasks: a connection dies with the runtime that made it.
         let making = self.tasks.spawn_endless(async move {
             let mut connection = link.dialer.commands(SLICE + link.timeout).await?;
-            let mut name = redis::cmd("CLIENT");
-            name.arg("SETNAME").arg(CLIENT_NAME);
-            drop(connection.ask(&name).await);
+            connection.introduce().await;
             Ok::<_, RedisError>(connection)
         });
         let _stop = StopOnDrop(making.abort_handle());

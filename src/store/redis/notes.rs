@@ -26,9 +26,7 @@ pub(super) async fn follow(link: Arc<Link>, channel: String, heard: broadcast::S
                 told = None;
                 let since = Instant::now();
                 listen(subscription, &heard).await;
-                if since.elapsed() > HELD {
-                    backoff.reset();
-                }
+                backoff.after(since);
                 None
             }
             Ok(Err(error)) => Some(judge(&error)),
@@ -73,5 +71,3 @@ async fn listen(subscription: PubSub, heard: &broadcast::Sender<Arc<[u8]>>) {
 
 /// After so long without a note the connection is tried: one that died without a word would stay silent for ever.
 const QUIET: Duration = Duration::from_secs(5);
-/// A connection that held so long was a good one.
-const HELD: Duration = Duration::from_secs(2);
