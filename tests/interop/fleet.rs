@@ -21,6 +21,14 @@ fn setup() -> Setup {
     Setup { token_life: 12, delay: (300, 600), provider: "  timeout: 2s", more: "" }
 }
 
+/// Three replicas, and a browser whose access token has just run out.
+async fn expired() -> Option<(Fleet, Browser)> {
+    let fleet = Fleet::start(3, Persistence::Nothing, setup()).await?;
+    let browser = fleet.signed_in("alice").await;
+    until_expired(&browser.fetch("/api/whoami").await.json()).await;
+    Some((fleet, browser))
+}
+
 /// Sends the requests of a storm, each with the cookie as it is now, spread over the replicas. One that gets no answer
 /// is sent to the next replica, as a balancer does.
 async fn storm(fleet: &Fleet, browser: &Browser) -> Vec<Answer> {
@@ -74,9 +82,7 @@ async fn refresh_begins(fleet: &Fleet) {
 #[tokio::test]
 async fn three_hundred_requests_over_three_replicas_cause_one_refresh() {
     // std:71, I1
-    let Some(fleet) = Fleet::start(3, Persistence::Nothing, setup()).await else { return };
-    let browser = fleet.signed_in("alice").await;
-    until_expired(&browser.fetch("/api/whoami").await.json()).await;
+    let Some((fleet, browser)) = expired().await else { return };
     assert_all_served(&storm(&fleet, &browser).await);
     assert_eq!(fleet.provider.seen().await.refreshes().count(), 1);
     let mut elsewhere = 0;
@@ -109,9 +115,7 @@ async fn storms_one_after_the_other_spend_no_token_twice() {
 
 #[tokio::test]
 async fn a_replica_that_is_killed_beside_the_refresh_costs_nothing() {
-    let Some(mut fleet) = Fleet::start(3, Persistence::Nothing, setup()).await else { return };
-    let browser = fleet.signed_in("alice").await;
-    until_expired(&browser.fetch("/api/whoami").await.json()).await;
+    let Some((mut fleet, browser)) = expired().await else { return };
     // The first replica refreshes.
     let first = fleet.tab(&browser.copy(), 0);
     let refreshing = tokio::spawn(async move { first.fetch("/api/whoami").await });
@@ -129,9 +133,7 @@ async fn a_replica_that_is_killed_beside_the_refresh_costs_nothing() {
 #[tokio::test]
 async fn a_replica_that_is_killed_after_its_refresh_leaves_the_successor_to_the_others() {
     // Rule 3, I7: no browser has seen the new cookie, and whoever made it is dead.
-    let Some(mut fleet) = Fleet::start(3, Persistence::Nothing, setup()).await else { return };
-    let browser = fleet.signed_in("alice").await;
-    until_expired(&browser.fetch("/api/whoami").await.json()).await;
+    let Some((mut fleet, browser)) = expired().await else { return };
     let lost = fleet.tab(&browser.copy(), 0).fetch("/api/whoami").await;
     assert_eq!(lost.status, 200);
     fleet.replicas[0].kill();
@@ -147,9 +149,7 @@ async fn a_replica_that_is_killed_after_its_refresh_leaves_the_successor_to_the_
 async fn a_replica_that_is_killed_during_its_refresh_costs_one_login_at_most() {
     // Nobody knows whether the token was spent. `docs/sessions.md`: the token is sent once more, by one replica, and
     // where it was spent the provider ends the grant.
-    let Some(mut fleet) = Fleet::start(3, Persistence::Nothing, setup()).await else { return };
-    let browser = fleet.signed_in("alice").await;
-    until_expired(&browser.fetch("/api/whoami").await.json()).await;
+    let Some((mut fleet, browser)) = expired().await else { return };
     let dying = fleet.tab(&browser.copy(), 0);
     let dead = tokio::spawn(async move { dying.try_fetch("/api/whoami").await });
     refresh_begins(&fleet).await;
@@ -176,9 +176,7 @@ async fn a_replica_that_is_killed_during_its_refresh_costs_one_login_at_most() {
 
 #[tokio::test]
 async fn a_redis_that_stands_still_for_five_seconds_loses_nothing() {
-    let Some(fleet) = Fleet::start(3, Persistence::Nothing, setup()).await else { return };
-    let browser = fleet.signed_in("alice").await;
-    until_expired(&browser.fetch("/api/whoami").await.json()).await;
+    let Some((fleet, browser)) = expired().await else { return };
     fleet.redis.pause();
     let answers = tokio::spawn(send(tabs(&fleet, &browser, REQUESTS)));
     sleep(Duration::from_secs(5)).await;
@@ -190,9 +188,7 @@ async fn a_redis_that_stands_still_for_five_seconds_loses_nothing() {
 
 #[tokio::test]
 async fn a_redis_that_stands_still_in_the_middle_of_a_refresh_loses_nothing() {
-    let Some(fleet) = Fleet::start(3, Persistence::Nothing, setup()).await else { return };
-    let browser = fleet.signed_in("alice").await;
-    until_expired(&browser.fetch("/api/whoami").await.json()).await;
+    let Some((fleet, browser)) = expired().await else { return };
     let answers = tokio::spawn(send(tabs(&fleet, &browser, REQUESTS)));
     refresh_begins(&fleet).await;
     fleet.redis.pause();

@@ -73,7 +73,7 @@ pub(crate) fn wrong_title(source: &Source) -> Option<String> {
 
 /// Whether a file is too long before its tests.
 pub(crate) fn too_long(source: &Source) -> Option<String> {
-    let lines = source.text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
+    let lines = source.text.lines().take_while(|line| *line != "#[cfg(test)]").count();
     let too_long = lines > LONGEST && !source.path.ends_with("tests.rs");
     too_long.then(|| format!("{} has {lines} lines before its tests; {LONGEST} are the most", source.path))
 }
