@@ -18,11 +18,12 @@ use tokio::runtime::{Builder, Runtime};
 use super::check::rendered;
 use super::run::{chain, until_signal};
 use super::{DevArgs, failed, print, tell};
-use crate::app::App;
+use crate::app::{App, StartError};
 use crate::base::secret::random_text;
 use crate::base::tasks::Tasks;
 use crate::base::time::SystemClock;
 use crate::config;
+use crate::edge::EdgeError;
 use crate::telemetry::logs;
 
 const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -64,10 +65,19 @@ fn start(args: &DevArgs) -> Result<(App, Surroundings), String> {
         config::load_text("dev.yaml", &text, Path::new("."), &env).map_err(|problems| rendered(&problems))?;
     logs::init(&settings.telemetry).map_err(|error| chain(&error))?;
     tell(&rendered(&settings.warnings));
-    let app = App::start(settings, Arc::new(SystemClock)).map_err(|error| {
-        format!("{} (another port: `bearward dev --listen 127.0.0.1:8081`)", chain(&error))
-    })?;
+    let app = App::start(settings, Arc::new(SystemClock))
+        .map_err(|error| format!("{}{}", chain(&error), remedy(&error, args)))?;
     Ok((app, surroundings))
+}
+
+/// What to type where an address is taken.
+fn remedy(error: &StartError, args: &DevArgs) -> &'static str {
+    let StartError::Edge(EdgeError::Listen { address, .. }) = error else { return "" };
+    if *address == args.admin {
+        " (another port: `bearward dev --admin 127.0.0.1:9902`)"
+    } else {
+        " (another port: `bearward dev --listen 127.0.0.1:8081`)"
+    }
 }
 
 fn surround(args: &DevArgs) -> std::io::Result<Surroundings> {

@@ -195,6 +195,13 @@ fn healthcheck_and_a_taken_port_say_what_is_wrong() {
     assert_eq!(dev.status.code(), Some(1));
     let text = String::from_utf8(dev.stderr).unwrap();
     assert!(text.contains(&address) && text.contains("--listen"), "{text}");
+    let free = format!("127.0.0.1:{}", crate::support::world::free_port());
+    let dev = Command::new(env!("CARGO_BIN_EXE_bearward"))
+        .args(["dev", "--listen", &free, "--admin", &address])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(dev.stderr).unwrap();
+    assert!(text.contains(&address) && text.contains("--admin"), "{text}");
     drop(taken);
     let check = Command::new(env!("CARGO_BIN_EXE_bearward"))
         .args(["healthcheck", "--address", &address])
