@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::support::browser::Browser;
 use crate::support::fleet::Fleet;
@@ -70,7 +70,7 @@ async fn replicas_are_restarted_one_after_the_other_and_no_request_fails() {
     let (sessions, rate) = wanted.split_once('x').expect("sessions x rate");
     let (sessions, rate): (usize, u64) = (sessions.parse().unwrap(), rate.parse().unwrap());
     let more = "drain: { accept: 2s, limit: 10s }";
-    let setup = Setup { token_life: 6, delay: (100, 400), provider: "", more: "" };
+    let setup = Setup { token_life: 5, delay: (100, 400), provider: "", more: "" };
     let Some(mut fleet) = Fleet::start(2, Persistence::Nothing, Setup { more, ..setup }).await else {
         return;
     };
@@ -101,6 +101,7 @@ async fn replicas_are_restarted_one_after_the_other_and_no_request_fails() {
             }
         })
     };
+    let begun = Instant::now();
     sleep(Duration::from_secs(3)).await;
     for number in 0..2 {
         fleet.replicas[number].terminate().await;
@@ -112,6 +113,8 @@ async fn replicas_are_restarted_one_after_the_other_and_no_request_fails() {
     let failures = failures.lock().unwrap().clone();
     let sent = sent.load(Ordering::Relaxed);
     assert!(failures.is_empty(), "{} of {sent} failed: {:?}", failures.len(), failures.first());
+    let seconds = begun.elapsed().as_secs_f64();
+    println!("{sent} requests of {sessions} sessions in {seconds:.1} s");
     assert!(sent > 100, "{sent}");
     let seen = fleet.provider.seen().await;
     assert_eq!(seen.spent_twice(), [""; 0]);
