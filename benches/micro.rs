@@ -208,7 +208,7 @@ fn table() -> Table {
     let mut routes: Vec<_> =
         (1..50).map(|number| route(format!("/api/service-{number}"), Auth::Session)).collect();
     routes.push(route(String::new(), Auth::None));
-    Table::new("/oauth2", routes).unwrap()
+    Table::new("app.example", "/oauth2", routes).unwrap()
 }
 
 /// Tokens of usual size: 1.3 KB in all, 1.8 KB sealed.

@@ -42,7 +42,7 @@ pub(super) struct Lasting {
 pub(super) fn live(gate: Settings, upstreams: &[Upstream], lasting: &Lasting) -> Result<Live, ServingError> {
     let Lasting { sessions, bff, metrics, public_url, base_path } = lasting;
     let origins = Origins::new(public_url, &gate.trusted_origins);
-    let table = Table::new(base_path, guard_headers(gate.routes))?;
+    let table = Table::new(public_url.host_str().unwrap_or_default(), base_path, guard_headers(gate.routes))?;
     Ok(Live {
         gate: Arc::new(Gate::new(table, origins, sessions.clone())),
         bff: Arc::clone(bff),

@@ -40,6 +40,8 @@ impl Gate {
             Ok(Match::Endpoint(endpoint)) => self.call(endpoint, head).await,
             Ok(Match::MethodNotAllowed(methods)) => deny(Denial::MethodNotAllowed(methods), head),
             Ok(Match::Nothing) => deny(Denial::NoRoute, head),
+            Ok(Match::HostNotServed) => deny(Denial::HostNotServed, head),
+            Ok(Match::Twin) => deny(Denial::AmbiguousPath(TWIN), head),
             Err(denial) => deny(denial, head),
         }
     }
@@ -48,7 +50,14 @@ impl Gate {
     pub fn destination(&self, head: &RequestHead<'_>) -> Option<UpstreamId> {
         match self.route(head) {
             Ok(Match::Route(route)) => Some(route.upstream),
-            Ok(Match::Endpoint(_) | Match::MethodNotAllowed(_) | Match::Nothing) | Err(_) => None,
+            Ok(
+                Match::Endpoint(_)
+                | Match::MethodNotAllowed(_)
+                | Match::Nothing
+                | Match::HostNotServed
+                | Match::Twin,
+            )
+            | Err(_) => None,
         }
     }
 
@@ -211,6 +220,8 @@ fn accepts_html(headers: &HeaderMap) -> bool {
             range.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/html"))
         })
 }
+
+const TWIN: &str = "it differs from a protected path in letter case, or in a slash at its end, alone";
 
 fn is_preflight(head: &RequestHead<'_>) -> bool {
     let headers = &head.parts.headers;

@@ -11,6 +11,8 @@ use http::{Method, StatusCode};
 pub enum Denial {
     /// No route serves this host and path (std:124).
     NoRoute,
+    /// No route serves the host (std:116).
+    HostNotServed,
     /// A route serves the path, but not with this method.
     MethodNotAllowed(Vec<Method>),
     /// The path can be read in two ways (std:122).
@@ -105,6 +107,8 @@ impl Denial {
         use Remedy::{Login, LoginByHand, Nothing, Retry};
         let (status, label, cookie, remedy) = match self {
             Self::NoRoute => (StatusCode::NOT_FOUND, "no_route", Keep, Nothing),
+            // RFC 9110 §15.5.20
+            Self::HostNotServed => (StatusCode::MISDIRECTED_REQUEST, "host_not_served", Keep, Nothing),
             Self::MethodNotAllowed(_) => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", Keep, Nothing)
             }

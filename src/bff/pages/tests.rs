@@ -35,6 +35,7 @@ fn denials() -> Vec<Denial> {
         Denial::SessionReplaced,
         Denial::Loop,
         Denial::StoreUnavailable { retry_after: Duration::from_secs(1) },
+        Denial::HostNotServed,
     ];
     let places = all.iter().map(|denial| match denial {
         Denial::NoRoute => 0,
@@ -60,8 +61,9 @@ fn denials() -> Vec<Denial> {
         Denial::SessionReplaced => 20,
         Denial::Loop => 21,
         Denial::StoreUnavailable { .. } => 22,
+        Denial::HostNotServed => 23,
     });
-    assert!(places.eq(0..23), "a denial is missing from the table");
+    assert!(places.eq(0..24), "a denial is missing from the table");
     all
 }
 

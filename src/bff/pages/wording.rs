@@ -17,6 +17,9 @@ pub(super) struct Wording {
 pub(super) const fn of(denial: &Denial) -> Wording {
     let (title, text) = match denial {
         Denial::NoRoute => ("There is nothing here", "No page or service lives at this address."),
+        Denial::HostNotServed => {
+            ("This site is not served here", "The request came to a server that does not know its host name.")
+        }
         Denial::MethodNotAllowed(_) => {
             ("This cannot be done here", "The address exists, but it does not take this kind of request.")
         }

@@ -4,23 +4,31 @@
 //! the longest path pattern decides. The pattern that decides also answers for the method: a request never falls
 //! through to a shorter pattern because its method is not among those of the longer one, or `POST /api/x` would
 //! reach the unauthenticated `/*`. What nothing serves is refused (std:124).
+//!
+//! Letter case decides, as RFC 3986 §6.2.2.1 has it. Many servers do not care for it, nor for a slash at the end:
+//! see [`Match::Twin`].
+
+mod twins;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::Method;
 
+use self::twins::Twins;
 use super::path::JudgedPath;
-use crate::gate::settings::{PathPattern, Route};
+use crate::gate::settings::{Auth, PathPattern, Route};
 use crate::gate::verdict::Endpoint;
 
 /// Routes and endpoints, ready to be looked up.
 #[derive(Debug)]
 pub struct Table {
     base_path: String,
+    public_host: String,
     by_host: HashMap<String, Patterns>,
     any_host: Patterns,
     routes: Vec<Arc<Route>>,
+    twins: Twins,
 }
 
 /// What serves a request.
@@ -34,6 +42,11 @@ pub enum Match<'a> {
     MethodNotAllowed(Vec<Method>),
     /// Nothing serves it.
     Nothing,
+    /// No route serves the host, and it is not ours (RFC 9110 §7.4).
+    HostNotServed,
+    /// An open route would serve it, but a server that ignores letter case, or a slash at the end, would take it for
+    /// what another route guards.
+    Twin,
 }
 
 /// Why a table could not be made.
@@ -60,16 +73,19 @@ struct Patterns {
 }
 
 impl Table {
-    /// Builds the table.
+    /// Builds the table. Endpoints of ours live under `base_path` of every host that is served, and always of
+    /// `public_host`.
     ///
     /// # Errors
     /// Where a request could match two routes, or a route nothing.
-    pub fn new(base_path: &str, routes: Vec<Arc<Route>>) -> Result<Self, TableError> {
+    pub fn new(public_host: &str, base_path: &str, routes: Vec<Arc<Route>>) -> Result<Self, TableError> {
         let mut table = Self {
             base_path: base_path.trim_end_matches('/').to_owned(),
+            public_host: public_host.to_ascii_lowercase(),
             by_host: HashMap::new(),
             any_host: Patterns::default(),
             routes: Vec::new(),
+            twins: Twins::of(&routes),
         };
         for (index, route) in routes.iter().enumerate() {
             let (PathPattern::Exact(path) | PathPattern::Below(path)) = &route.path;
@@ -98,14 +114,25 @@ impl Table {
     /// What serves `method` on `path` of `host`.
     pub fn find(&self, host: Option<&str>, path: JudgedPath<'_>, method: &Method) -> Match<'_> {
         let path = path.as_str();
+        if !self.serves(host) {
+            return Match::HostNotServed;
+        }
         if let Some(rest) = self.under_base(path) {
             return endpoint(rest, method);
         }
         let of_host = host.and_then(|host| self.by_host.get(host)).and_then(|patterns| patterns.find(path));
-        match of_host.or_else(|| self.any_host.find(path)) {
-            Some(candidates) => self.choose(candidates, method),
-            None => Match::Nothing,
+        let Some(candidates) = of_host.or_else(|| self.any_host.find(path)) else { return Match::Nothing };
+        match self.choose(candidates, method) {
+            Ok(route) if route.auth == Auth::None && self.twins.guard(host, path, route) => Match::Twin,
+            Ok(route) => Match::Route(route),
+            Err(methods) => Match::MethodNotAllowed(methods),
         }
+    }
+
+    /// Whether requests for a host are for us. Where one names no host, only routes can tell.
+    fn serves(&self, host: Option<&str>) -> bool {
+        !self.any_host.is_empty()
+            || host.is_none_or(|host| host == self.public_host || self.by_host.contains_key(host))
     }
 
     /// What follows the base path, where `path` lies under it.
@@ -114,7 +141,8 @@ impl Table {
             .filter(|rest| !self.base_path.is_empty() && (rest.is_empty() || rest.starts_with('/')))
     }
 
-    fn choose(&self, candidates: &[usize], method: &Method) -> Match<'_> {
+    /// The route among those of a pattern, or the methods that they serve.
+    fn choose(&self, candidates: &[usize], method: &Method) -> Result<&Arc<Route>, Vec<Method>> {
         let of = |wanted: fn(&Route, &Method) -> bool| {
             candidates.iter().filter_map(|&at| self.routes.get(at)).find(|route| wanted(route, method))
         };
@@ -123,20 +151,18 @@ impl Table {
         let head =
             |route: &Route, method: &Method| method == Method::HEAD && route.methods.contains(&Method::GET);
         let all = |route: &Route, _: &Method| route.methods.is_empty();
-        match of(named).or_else(|| of(head)).or_else(|| of(all)) {
-            Some(route) => Match::Route(route),
-            None => Match::MethodNotAllowed(
-                candidates
-                    .iter()
-                    .filter_map(|&at| self.routes.get(at))
-                    .flat_map(|route| route.methods.iter().cloned())
-                    .collect(),
-            ),
-        }
+        of(named).or_else(|| of(head)).or_else(|| of(all)).ok_or_else(|| {
+            let routes = candidates.iter().filter_map(|&at| self.routes.get(at));
+            routes.flat_map(|route| route.methods.iter().cloned()).collect()
+        })
     }
 }
 
 impl Patterns {
+    fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.below.is_empty()
+    }
+
     fn find(&self, path: &str) -> Option<&[usize]> {
         if let Some(found) = self.exact.get(path) {
             return Some(found);

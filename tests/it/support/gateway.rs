@@ -75,7 +75,7 @@ impl Wanted {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (sessions, provider) = sessions(&clock, metrics).await;
         let routes = [route("/api/*", Auth::Session), route("/*", Auth::None)].map(Arc::new);
-        let table = Table::new("/oauth2", routes.to_vec()).unwrap();
+        let table = Table::new("app.example", "/oauth2", routes.to_vec()).unwrap();
         let bff = bff::Settings {
             public_url: public_url.clone(),
             base_path: "/oauth2".to_owned(),

@@ -21,12 +21,20 @@ fn route(host: Option<&str>, path: &str, methods: &[Method]) -> Arc<Route> {
     })
 }
 
+fn guarded(host: Option<&str>, path: &str, methods: &[Method]) -> Arc<Route> {
+    let mut route = route(host, path, methods);
+    Arc::get_mut(&mut route).unwrap().auth = Auth::Session;
+    route
+}
+
 fn found(table: &Table, host: Option<&str>, path: &str, method: Method) -> String {
     match table.find(host, judge(path.as_bytes()).unwrap().path, &method) {
         Match::Route(route) => route.name.clone(),
         Match::Endpoint(endpoint) => format!("{endpoint:?}"),
         Match::MethodNotAllowed(methods) => format!("{methods:?}"),
         Match::Nothing => "nothing".to_owned(),
+        Match::HostNotServed => "host not served".to_owned(),
+        Match::Twin => "twin".to_owned(),
     }
 }
 
@@ -40,7 +48,7 @@ fn table() -> Table {
         route(Some("Other.example"), "/api/*", &[]),
         route(None, "/oauth2x/*", &[]),
     ];
-    Table::new("/oauth2", routes).unwrap()
+    Table::new("app.example", "/oauth2", routes).unwrap()
 }
 
 #[test]
@@ -107,14 +115,14 @@ fn endpoints_always_win_and_nothing_else_lives_under_the_base_path() {
 #[test]
 fn what_nothing_serves_is_nothing() {
     // std:124
-    let table = Table::new("/oauth2", vec![route(None, "/api/*", &[])]).unwrap();
+    let table = Table::new("app.example", "/oauth2", vec![route(None, "/api/*", &[])]).unwrap();
     assert_eq!(found(&table, None, "/", Method::GET), "nothing");
     assert_eq!(found(&table, None, "/apix", Method::GET), "nothing");
 }
 
 #[test]
 fn conflicts_are_errors() {
-    let conflict = |a, b| Table::new("/oauth2", vec![a, b]).err();
+    let conflict = |a, b| Table::new("app.example", "/oauth2", vec![a, b]).err();
     let expected = Some(TableError::Conflict { first: 0, second: 1 });
     assert_eq!(conflict(route(None, "/a", &[]), route(None, "/a", &[])), expected);
     assert_eq!(
@@ -126,7 +134,79 @@ fn conflicts_are_errors() {
     assert_eq!(conflict(route(None, "/a", &[]), route(None, "/a/*", &[])), None);
     assert_eq!(conflict(route(None, "/a", &[]), route(Some("h"), "/a", &[])), None);
     assert_eq!(
-        Table::new("/oauth2", vec![route(None, "/oauth2/x", &[])]).err(),
+        Table::new("app.example", "/oauth2", vec![route(None, "/oauth2/x", &[])]).err(),
         Some(TableError::UnderBasePath(0))
     );
+}
+
+// std:116, RFC 9110 §7.4
+#[test]
+fn a_host_that_no_route_names_is_not_served() {
+    let routes = vec![route(Some("api.example"), "/*", &[])];
+    let table = Table::new("App.example", "/oauth2", routes).unwrap();
+    for (host, path, expected) in [
+        (Some("api.example"), "/x", "/*"),
+        (Some("api.example"), "/oauth2/login", "Login"),
+        (Some("app.example"), "/oauth2/login", "Login"),
+        (Some("app.example"), "/x", "nothing"),
+        (Some("evil.example"), "/x", "host not served"),
+        (Some("evil.example"), "/oauth2/login", "host not served"),
+        (None, "/x", "nothing"),
+    ] {
+        assert_eq!(
+            found(&table, host, path, Method::GET).trim_start_matches("api.example").trim_end_matches('0'),
+            expected
+        );
+    }
+    let any = Table::new("app.example", "/oauth2", vec![route(None, "/*", &[])]).unwrap();
+    assert_eq!(found(&any, Some("evil.example"), "/x", Method::GET), "/*0");
+}
+
+// threat T17: Express serves `/Admin` and `/admin/` as `/admin`.
+#[test]
+fn an_open_route_does_not_lead_to_what_another_one_guards() {
+    let routes = vec![
+        route(None, "/*", &[]),
+        guarded(None, "/admin/*", &[]),
+        route(None, "/admin/open/*", &[]),
+        guarded(None, "/Me", &[Method::GET]),
+        guarded(None, "/both/*", &[]),
+        route(None, "/BOTH/*", &[]),
+        route(None, "/public", &[]),
+        guarded(Some("other.example"), "/*", &[]),
+    ];
+    let table = Table::new("app.example", "/oauth2", routes).unwrap();
+    for (path, expected) in [
+        ("/admin/x", "/admin/*0"),
+        ("/Admin/x", "twin"),
+        ("/ADMIN", "twin"),
+        ("/Admin/", "twin"),
+        ("/Admin/open/x", "/*0"),
+        ("/Admin/Open/x", "/*0"),
+        ("/admin/OPEN/x", "/admin/*0"),
+        ("/Me", "/Me1"),
+        ("/me", "twin"),
+        ("/Me/", "twin"),
+        ("/Me/x", "/*0"),
+        ("/both/x", "/both/*0"),
+        ("/BOTH/x", "/BOTH/*0"),
+        ("/Both/x", "twin"),
+        ("/public", "/public0"),
+        ("/Public/", "/*0"),
+        ("/Administration", "/*0"),
+        ("/", "/*0"),
+        ("/x/", "/*0"),
+    ] {
+        assert_eq!(found(&table, None, path, Method::GET), expected, "{path}");
+    }
+    // A method that the guarded route does not serve is no way around it either.
+    assert_eq!(found(&table, None, "/me", Method::POST), "twin");
+    assert_eq!(found(&table, Some("other.example"), "/X/", Method::GET), "other.example/*0");
+}
+
+#[test]
+fn without_a_guarded_route_there_is_nothing_to_slip_past() {
+    let table =
+        Table::new("app.example", "/oauth2", vec![route(None, "/*", &[]), route(None, "/a", &[])]).unwrap();
+    assert_eq!(found(&table, None, "/A", Method::GET), "/*0");
 }
