@@ -150,7 +150,7 @@ impl World {
         )
         .unwrap();
         let origins = Origins::new(&"https://app.example".parse().unwrap(), &[]);
-        Self { gate: Gate::new(table(), origins, sessions), _runtime: runtime }
+        Self { gate: Gate::new(table(), origins, None, sessions), _runtime: runtime }
     }
 
     fn plan(&self, request: &Parts) -> ForwardPlan {
@@ -203,6 +203,7 @@ fn table() -> Table {
             auth,
             refresh: RefreshOn::Requests,
             set_headers: Vec::new(),
+            cors: None,
         })
     };
     let mut routes: Vec<_> =

@@ -44,7 +44,7 @@ pub(super) fn live(gate: Settings, upstreams: &[Upstream], lasting: &Lasting) ->
     let origins = Origins::new(public_url, &gate.trusted_origins);
     let table = Table::new(public_url.host_str().unwrap_or_default(), base_path, guard_headers(gate.routes))?;
     Ok(Live {
-        gate: Arc::new(Gate::new(table, origins, sessions.clone())),
+        gate: Arc::new(Gate::new(table, origins, gate.cors, sessions.clone())),
         bff: Arc::clone(bff),
         upstreams: Upstreams::new(upstreams)?,
         metrics: Arc::clone(metrics),

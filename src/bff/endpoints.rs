@@ -15,7 +15,7 @@ use super::settings::Settings;
 use crate::base::time::Clock;
 use crate::gate::denial::{Denial, Remedy};
 use crate::gate::head::RequestHead;
-use crate::gate::verdict::{AnswerKind, Endpoint, EndpointCall, Refusal};
+use crate::gate::verdict::{AnswerKind, Endpoint, EndpointCall, Preflight, Refusal};
 use crate::oidc::Provider;
 use crate::session::cookie::seal::KeyRefused;
 use crate::session::sessions::Sessions;
@@ -28,6 +28,8 @@ use crate::telemetry::metrics::Metrics;
 pub struct Bff {
     pub(super) settings: Settings,
     pub(super) links: Links,
+    /// Where a login starts, in full.
+    login_url: String,
     pub(super) sessions: Sessions,
     pub(super) provider: Arc<Provider>,
     pub(super) pending: PendingLogins,
@@ -50,10 +52,13 @@ impl Bff {
     ) -> Result<Self, KeyRefused> {
         let pending = PendingLogins::new(&sessions.settings().keys)?;
         let links = Links::new(&settings.public_url, &settings.base_path);
+        let login_url =
+            format!("{}{}", settings.public_url.origin().ascii_serialization(), links.login_url());
         let told_of_missing_refresh_token = AtomicBool::new(false);
         Ok(Self {
             settings,
             links,
+            login_url,
             sessions,
             provider,
             pending,
@@ -92,6 +97,17 @@ impl Bff {
         if let Some(ticket) = &call.session {
             add_cookies(&mut response, self.sessions.cookies_due(ticket));
         }
+        if let Some(grant) = &call.cors {
+            grant.write(response.headers_mut());
+        }
+        response
+    }
+
+    /// Answers a preflight.
+    pub fn preflight(&self, preflight: &Preflight) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        preflight.grant.write_preflight(&preflight.methods, response.headers_mut());
         response
     }
 
@@ -113,10 +129,18 @@ impl Bff {
                 pages::error_page(&refusal.denial, head.request_id, &links)
             }
             (AnswerKind::Problem, _) => {
-                pages::problem(&refusal.denial, head.request_id, Some(self.links.login_url()))
+                // A path means nothing to a page of another origin.
+                let login_url = match refusal.cors {
+                    Some(_) => &self.login_url,
+                    None => self.links.login_url(),
+                };
+                pages::problem(&refusal.denial, head.request_id, Some(login_url))
             }
         };
         add_cookies(&mut response, refusal.cookies.iter().cloned());
+        if let Some(grant) = &refusal.cors {
+            grant.write(response.headers_mut());
+        }
         response
     }
 

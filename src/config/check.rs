@@ -3,6 +3,7 @@
 //! Every check reports all it finds and goes on; a part with a problem is `None`. No I/O: secrets were read before,
 //! certificates are looked at by `files`.
 
+mod cors;
 mod edge;
 mod endpoints;
 mod key;
@@ -47,7 +48,7 @@ pub(crate) struct Checked {
 pub(crate) fn check(file: File, findings: &mut Findings) -> Option<Checked> {
     not_yet(&file, findings);
     let File { public_url, provider, session, routes, workers, listeners, admin, .. } = file;
-    let File { trusted_origins, refresh, upstreams, endpoints, limits, drain, log, store, .. } = file;
+    let File { trusted_origins, cors, refresh, upstreams, endpoints, limits, drain, log, store, .. } = file;
     let fast_path = file.fast_path;
     let public_url = public_url.and_then(|text| url::public_url(&text, findings));
     let base_path = endpoints.as_ref().and_then(|raw| endpoints::base_path(&raw.value, findings));
@@ -59,7 +60,9 @@ pub(crate) fn check(file: File, findings: &mut Findings) -> Option<Checked> {
     for (name, raw) in upstreams.map(|map| map.value.0).unwrap_or_default() {
         pool.add_named(&name, raw.value, findings);
     }
-    let routes = routes.map(|list| route::check(list, base_path.as_deref(), &mut pool, findings));
+    let cors = cors.and_then(|raw| cors::check(raw.value, findings));
+    let common = route::Common { base_path: base_path.as_deref(), cors: cors.clone().flatten() };
+    let routes = routes.map(|list| route::check(list, &common, &mut pool, findings));
     let upstreams = pool.finish(findings);
 
     let trusted_origins = trusted_origins.map(|list| url::origins(list.value, findings));
@@ -85,6 +88,7 @@ pub(crate) fn check(file: File, findings: &mut Findings) -> Option<Checked> {
         base_path: base_path?,
         routes: routes?,
         trusted_origins: trusted_origins?,
+        cors: cors?,
     };
     Some(Checked {
         edge: edge?,

@@ -39,6 +39,8 @@ section! {
         trusted_proxies: Vec<At<String>> = [],
         /// Origins besides our own that may send unsafe requests and open WebSockets.
         trusted_origins: Vec<At<String>> = [],
+        /// Which other origins may read what our endpoints answer, and what routes do that say nothing of their own.
+        cors: route::Cors = {},
         /// Several providers by name. Not supported yet.
         providers: Map<provider::Provider> = {},
         /// How access tokens are refreshed.

@@ -15,7 +15,7 @@ use crate::gate::admit::answer_kind;
 use crate::gate::denial::Denial;
 use crate::gate::head::{RequestHead, RequestId};
 use crate::gate::settings::UpstreamId;
-use crate::gate::verdict::{ForwardPlan, Refusal};
+use crate::gate::verdict::{ForwardPlan, Preflight, Refusal};
 
 /// One request.
 pub(super) struct Call {
@@ -61,13 +61,20 @@ impl Call {
         self.outcome = denial.effects().label;
         let ticket = self.plan.as_ref().and_then(|plan| plan.session.as_ref());
         let cookies = ticket.map(|ticket| self.live.gate.response_cookies(ticket)).unwrap_or_default();
-        self.live.bff.refuse(&Refusal { denial, answer: answer_kind(head), cookies }, head)
+        let cors = self.plan.as_ref().and_then(|plan| plan.cors.clone());
+        self.live.bff.refuse(&Refusal { denial, answer: answer_kind(head), cookies, cors }, head)
     }
 
     /// The answer to a request that the gate refused.
     pub(super) fn denied(&mut self, head: &RequestHead<'_>, refusal: &Refusal) -> Response<Bytes> {
         self.outcome = refusal.denial.effects().label;
         self.live.bff.refuse(refusal, head)
+    }
+
+    /// The answer to a preflight.
+    pub(super) fn preflight(&mut self, preflight: &Preflight) -> Response<Bytes> {
+        self.outcome = "preflight";
+        self.live.bff.preflight(preflight)
     }
 
     /// The scheme that the browser used: that of the public origin where the request is for it, since TLS may end

@@ -114,6 +114,11 @@ impl ProxyHttp for Proxy {
                 self.say_goodbye(session);
                 endpoint::serve(session, call, wanted, self.limits.head_timeout).await?;
             }
+            Verdict::Preflight(preflight) => {
+                let response = call.preflight(&preflight);
+                self.say_goodbye(session);
+                call.status = respond::write(session, response).await?;
+            }
             Verdict::Deny(refusal) => {
                 let response = call.denied(&told::head(session, call.id), &refusal);
                 self.say_goodbye(session);

@@ -253,6 +253,7 @@ mod tests {
             auth,
             refresh: RefreshOn::Requests,
             set_headers: Vec::new(),
+            cors: None,
         };
         ForwardPlan {
             route: Arc::new(route),
@@ -260,6 +261,7 @@ mod tests {
             authorization: None,
             set: Vec::new(),
             session: None,
+            cors: None,
         }
     }
 

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::http::ResponseHeader;
 
 use super::live::Live;
+use crate::gate::policy::cors;
 use crate::gate::verdict::ForwardPlan;
 
 /// Applies what the plan says of the response.
@@ -37,6 +38,7 @@ pub(super) fn edit(status: StatusCode, headers: &mut HeaderMap, plan: &ForwardPl
     if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
         return;
     }
+    cors::edit(headers, &plan.route, plan.cors.as_ref());
     if let Some(ticket) = &plan.session {
         // Rule 4: decided now, from the newest generation known.
         let cookies = live.gate.response_cookies(ticket);

@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
-use http::header::{ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
+use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Method};
 
 use super::denial::{CookieFate, Denial};
 use super::forward::identity_headers;
 use super::head::RequestHead;
+use super::policy::cors::{self, Cors, Grant};
 use super::policy::csrf::{self, Origins};
 use super::route::host::host_of;
 use super::route::path;
 use super::route::table::{Match, Table};
 use super::settings::{Auth, RefreshOn, Route, UpstreamId};
-use super::verdict::{AnswerKind, CookieEdit, Endpoint, EndpointCall, ForwardPlan, Refusal, Verdict};
+use super::verdict::{
+    AnswerKind, CookieEdit, Endpoint, EndpointCall, ForwardPlan, Preflight, Refusal, Verdict,
+};
 use crate::session::cookie::jar::{Jar, Others};
 use crate::session::refresh::record::{Ask, EndCause, Refused};
 use crate::session::sessions::{Admitted, Sessions};
@@ -24,40 +27,39 @@ use crate::session::ticket::Ticket;
 pub struct Gate {
     table: Table,
     origins: Origins,
+    cors: Option<Arc<Cors>>,
     sessions: Sessions,
 }
 
+/// What serves a request.
+enum Served<'a> {
+    Route(&'a Arc<Route>),
+    Endpoint(Endpoint),
+}
+
 impl Gate {
-    /// A gate over a route table and the sessions.
-    pub fn new(table: Table, origins: Origins, sessions: Sessions) -> Self {
-        Self { table, origins, sessions }
+    /// A gate over a route table and the sessions. `cors` is for our own endpoints; routes have their own.
+    pub fn new(table: Table, origins: Origins, cors: Option<Arc<Cors>>, sessions: Sessions) -> Self {
+        Self { table, origins, cors, sessions }
     }
 
     /// The verdict about a request. Waits only where nothing but a refresh under way can help.
     pub async fn admit(&self, head: &RequestHead<'_>) -> Verdict {
-        match self.route(head) {
-            Ok(Match::Route(route)) => self.forward(Arc::clone(route), head).await,
-            Ok(Match::Endpoint(endpoint)) => self.call(endpoint, head).await,
-            Ok(Match::MethodNotAllowed(methods)) => deny(Denial::MethodNotAllowed(methods), head),
-            Ok(Match::Nothing) => deny(Denial::NoRoute, head),
-            Ok(Match::HostNotServed) => deny(Denial::HostNotServed, head),
-            Ok(Match::Twin) => deny(Denial::AmbiguousPath(TWIN), head),
-            Err(denial) => deny(denial, head),
+        if let Some(verdict) = self.preflight(head) {
+            return verdict;
+        }
+        match self.served(head, &head.parts.method) {
+            Ok(Served::Route(route)) => self.forward(Arc::clone(route), head).await,
+            Ok(Served::Endpoint(endpoint)) => self.call(endpoint, head).await,
+            Err(denial) => deny(denial, head, granted(self.cors.as_ref(), head)),
         }
     }
 
     /// Where a request would go, were it admitted; `None` where no route serves it. Asks nothing of a session.
     pub fn destination(&self, head: &RequestHead<'_>) -> Option<UpstreamId> {
-        match self.route(head) {
-            Ok(Match::Route(route)) => Some(route.upstream),
-            Ok(
-                Match::Endpoint(_)
-                | Match::MethodNotAllowed(_)
-                | Match::Nothing
-                | Match::HostNotServed
-                | Match::Twin,
-            )
-            | Err(_) => None,
+        match self.served(head, &head.parts.method) {
+            Ok(Served::Route(route)) => Some(route.upstream),
+            Ok(Served::Endpoint(_)) | Err(_) => None,
         }
     }
 
@@ -71,9 +73,33 @@ impl Gate {
         self.sessions.names().is_ours(name.as_bytes())
     }
 
-    fn route(&self, head: &RequestHead<'_>) -> Result<Match<'_>, Denial> {
+    fn served(&self, head: &RequestHead<'_>, method: &Method) -> Result<Served<'_>, Denial> {
         let target = path::judge(head.target)?;
-        Ok(self.table.find(host_of(head.parts).as_deref(), target.path, &head.parts.method))
+        match self.table.find(host_of(head.parts).as_deref(), target.path, method) {
+            Match::Route(route) => Ok(Served::Route(route)),
+            Match::Endpoint(endpoint) => Ok(Served::Endpoint(endpoint)),
+            Match::MethodNotAllowed(methods) => Err(Denial::MethodNotAllowed(methods)),
+            Match::Nothing => Err(Denial::NoRoute),
+            Match::HostNotServed => Err(Denial::HostNotServed),
+            Match::Twin => Err(Denial::AmbiguousPath(TWIN)),
+        }
+    }
+
+    /// The answer to a preflight, for which neither a session nor an upstream is asked (std:105). `None` where the
+    /// request is none, or where the upstream speaks for itself.
+    fn preflight(&self, head: &RequestHead<'_>) -> Option<Verdict> {
+        let method = cors::preflight(&head.parts.method, &head.parts.headers)?;
+        let (cors, methods) = match self.served(head, &method) {
+            Ok(Served::Route(route)) if cors::speaks_for(route) => {
+                (route.cors.as_ref(), route.methods.clone())
+            }
+            Ok(Served::Endpoint(endpoint)) if endpoint.is_guarded() => (self.cors.as_ref(), vec![method]),
+            Ok(Served::Route(_) | Served::Endpoint(_)) | Err(_) => return None,
+        };
+        Some(match granted(cors, head) {
+            Some(grant) => Verdict::Preflight(Preflight { grant, methods }),
+            None => deny(Denial::PreflightRefused, head, None),
+        })
     }
 
     async fn forward(&self, route: Arc<Route>, head: &RequestHead<'_>) -> Verdict {
@@ -84,6 +110,7 @@ impl Gate {
             Others::Nothing => CookieEdit::Remove,
             Others::Joined(line) => CookieEdit::Replace(line),
         };
+        let cors = granted(route.cors.as_ref(), head);
         if route.auth == Auth::None {
             return Verdict::Forward(ForwardPlan {
                 set: identity_headers(&route, None),
@@ -91,49 +118,59 @@ impl Gate {
                 cookies,
                 authorization: None,
                 session: None,
+                cors,
             });
         }
         // Policy before any session work.
-        if let Err(denial) = csrf::judge(&head.parts.method, headers, &self.origins) {
-            return deny(denial, head);
+        if let Err(denial) = self.judge(head, cors.as_ref()) {
+            return deny(denial, head, cors);
         }
         // Rule 8: a refresh only where the response can carry the cookie.
-        let ask =
-            if route.refresh == RefreshOn::Never || is_preflight(head) { Ask::NoRefresh } else { Ask::Usual };
+        let ask = match route.refresh {
+            RefreshOn::Never => Ask::NoRefresh,
+            RefreshOn::Requests => Ask::Usual,
+        };
         match self.session(&jar, ask, head).await {
-            Err(refusal) => Verdict::Deny(refusal),
+            Err(refusal) => Verdict::Deny(Refusal { cors, ..refusal }),
             Ok(ticket) => Verdict::Forward(ForwardPlan {
                 authorization: Some(ticket.session.tokens.bearer.clone()),
                 set: identity_headers(&route, Some(&ticket.session)),
                 route,
                 cookies,
                 session: Some(ticket),
+                cors,
             }),
         }
     }
 
     async fn call(&self, endpoint: Endpoint, head: &RequestHead<'_>) -> Verdict {
+        let cors = granted(self.cors.as_ref(), head).filter(|_| endpoint.is_guarded());
         if endpoint.is_guarded()
-            && let Err(denial) = csrf::judge(&head.parts.method, &head.parts.headers, &self.origins)
+            && let Err(denial) = self.judge(head, cors.as_ref())
         {
-            return deny(denial, head);
+            return deny(denial, head, cors);
         }
         let ask = match endpoint {
             Endpoint::Session | Endpoint::UserInfo => Ask::Usual,
             Endpoint::SessionRefresh => Ask::RefreshNow,
             Endpoint::Login | Endpoint::Callback | Endpoint::Logout | Endpoint::LoggedOut => {
-                return Verdict::Endpoint(EndpointCall { endpoint, session: None });
+                return Verdict::Endpoint(EndpointCall { endpoint, session: None, cors });
             }
         };
         let jar = Jar::read(&head.parts.headers, self.sessions.names());
         match self.session(&jar, ask, head).await {
-            Ok(ticket) => Verdict::Endpoint(EndpointCall { endpoint, session: Some(ticket) }),
-            Err(mut refusal) => {
-                // These endpoints speak JSON, whoever asks.
-                refusal.answer = AnswerKind::Problem;
-                Verdict::Deny(refusal)
-            }
+            Ok(ticket) => Verdict::Endpoint(EndpointCall { endpoint, session: Some(ticket), cors }),
+            // These endpoints speak JSON, whoever asks.
+            Err(refusal) => Verdict::Deny(Refusal { answer: AnswerKind::Problem, cors, ..refusal }),
         }
+    }
+
+    /// Whether another site caused a request. A page that may read the answers of its requests is one of ours.
+    fn judge(&self, head: &RequestHead<'_>, cors: Option<&Grant>) -> Result<(), Denial> {
+        if cors.is_some_and(Grant::includes_credentials) {
+            return Ok(());
+        }
+        csrf::judge(&head.parts.method, &head.parts.headers, &self.origins)
     }
 
     async fn session(&self, jar: &Jar<'_>, ask: Ask, head: &RequestHead<'_>) -> Result<Ticket, Refusal> {
@@ -146,6 +183,7 @@ impl Gate {
                     denial: Denial::NoSession,
                     answer: answer_kind(head),
                     cookies: Vec::new(),
+                    cors: None,
                 });
             }
             Admitted::Refused { refused, presented } => (refused, presented),
@@ -159,7 +197,7 @@ impl Gate {
             CookieFate::Delete => self.sessions.deletion(presented.chunks),
             CookieFate::Keep => self.sessions.newest_cookies(&presented),
         };
-        Err(Refusal { denial, answer, cookies })
+        Err(Refusal { denial, answer, cookies, cors: None })
     }
 }
 
@@ -195,8 +233,12 @@ fn denial_of(refused: Refused) -> Denial {
     }
 }
 
-fn deny(denial: Denial, head: &RequestHead<'_>) -> Verdict {
-    Verdict::Deny(Refusal { denial, answer: answer_kind(head), cookies: Vec::new() })
+fn deny(denial: Denial, head: &RequestHead<'_>, cors: Option<Grant>) -> Verdict {
+    Verdict::Deny(Refusal { denial, answer: answer_kind(head), cookies: Vec::new(), cors })
+}
+
+fn granted(cors: Option<&Arc<Cors>>, head: &RequestHead<'_>) -> Option<Grant> {
+    cors?.grant(&head.parts.headers)
 }
 
 /// What kind of answer the client can use: `Sec-Fetch-Mode` first, `Accept` where it is missing (DESIGN §7).
@@ -222,10 +264,3 @@ fn accepts_html(headers: &HeaderMap) -> bool {
 }
 
 const TWIN: &str = "it differs from a protected path in letter case, or in a slash at its end, alone";
-
-fn is_preflight(head: &RequestHead<'_>) -> bool {
-    let headers = &head.parts.headers;
-    head.parts.method == Method::OPTIONS
-        && headers.contains_key(ORIGIN)
-        && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
-}

@@ -57,6 +57,8 @@ pub enum Denial {
     CrossSite,
     /// A WebSocket handshake from an origin that is not allowed (std:165).
     OriginNotAllowed,
+    /// A preflight from an origin that may not read the answers (std:105).
+    PreflightRefused,
     /// The upstream could not be reached or broke the connection.
     UpstreamUnreachable,
     /// The upstream did not answer in time.
@@ -136,6 +138,7 @@ impl Denial {
             }
             Self::CrossSite => (StatusCode::FORBIDDEN, "cross_site", Keep, Nothing),
             Self::OriginNotAllowed => (StatusCode::FORBIDDEN, "origin_not_allowed", Keep, Nothing),
+            Self::PreflightRefused => (StatusCode::FORBIDDEN, "preflight_refused", Keep, Nothing),
             Self::UpstreamUnreachable => (StatusCode::BAD_GATEWAY, "upstream_unreachable", Keep, Retry),
             Self::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", Keep, Retry),
             Self::Loop => (StatusCode::LOOP_DETECTED, "loop", Keep, Nothing),

@@ -1,3 +1,6 @@
-//! Rules about requests that need no session: whether another site caused them.
+//! Rules about requests that need no session.
+//!
+//! Whether another site caused them, and who may read the answer.
 
+pub mod cors;
 pub mod csrf;

@@ -1,7 +1,11 @@
 //! What the configuration says about routes and who may pass.
 
+use std::sync::Arc;
+
 use http::{HeaderName, Method};
 use url::Url;
+
+pub use super::policy::cors::{Cors, Credentials, Rules as CorsRules};
 
 /// Routes and the rules before them.
 #[derive(Debug)]
@@ -14,6 +18,8 @@ pub struct Settings {
     pub routes: Vec<Route>,
     /// Origins besides our own that may send unsafe requests and open WebSockets.
     pub trusted_origins: Vec<String>,
+    /// Which other origins may read what our endpoints answer.
+    pub cors: Option<Arc<Cors>>,
 }
 
 /// A match rule with its authentication and policy.
@@ -35,6 +41,8 @@ pub struct Route {
     pub refresh: RefreshOn,
     /// Header fields made from claims.
     pub set_headers: Vec<(HeaderName, Template)>,
+    /// Which other origins may read its responses.
+    pub cors: Option<Arc<Cors>>,
 }
 
 /// Names an upstream by its place in the configuration.

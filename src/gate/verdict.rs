@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Method};
 
 use super::denial::Denial;
+use super::policy::cors::Grant;
 use super::settings::Route;
 use crate::session::ticket::Ticket;
 
@@ -15,6 +16,8 @@ pub enum Verdict {
     Forward(ForwardPlan),
     /// Is answered by an endpoint of ours.
     Endpoint(EndpointCall),
+    /// Is a preflight, and answered by us (std:105).
+    Preflight(Preflight),
     /// Is refused.
     Deny(Refusal),
 }
@@ -32,6 +35,17 @@ pub struct ForwardPlan {
     pub set: Vec<(HeaderName, Option<HeaderValue>)>,
     /// The session behind the request: what the response head needs to decide `Set-Cookie`.
     pub session: Option<Ticket>,
+    /// That a page of another origin may read the response.
+    pub cors: Option<Grant>,
+}
+
+/// A preflight that is granted (Fetch §3.3.3).
+#[derive(Debug)]
+pub struct Preflight {
+    /// What is granted.
+    pub grant: Grant,
+    /// The methods served; empty for all.
+    pub methods: Vec<Method>,
 }
 
 /// What becomes of the request's `Cookie` header fields before the upstream sees them.
@@ -52,6 +66,8 @@ pub struct EndpointCall {
     pub endpoint: Endpoint,
     /// The session, for endpoints that need one.
     pub session: Option<Ticket>,
+    /// That a page of another origin may read the answer.
+    pub cors: Option<Grant>,
 }
 
 /// The endpoints under the base path (`/oauth2`).
@@ -82,6 +98,8 @@ pub struct Refusal {
     pub answer: AnswerKind,
     /// Cookies to set or delete with the answer.
     pub cookies: Vec<HeaderValue>,
+    /// That a page of another origin may read the answer.
+    pub cors: Option<Grant>,
 }
 
 /// The kind of answer that a client can make use of (DESIGN §7).

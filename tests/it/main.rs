@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod cors;
 mod edge;
 mod faults;
 mod flow;

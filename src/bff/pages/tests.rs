@@ -36,6 +36,7 @@ fn denials() -> Vec<Denial> {
         Denial::Loop,
         Denial::StoreUnavailable { retry_after: Duration::from_secs(1) },
         Denial::HostNotServed,
+        Denial::PreflightRefused,
     ];
     let places = all.iter().map(|denial| match denial {
         Denial::NoRoute => 0,
@@ -62,8 +63,9 @@ fn denials() -> Vec<Denial> {
         Denial::Loop => 21,
         Denial::StoreUnavailable { .. } => 22,
         Denial::HostNotServed => 23,
+        Denial::PreflightRefused => 24,
     });
-    assert!(places.eq(0..24), "a denial is missing from the table");
+    assert!(places.eq(0..25), "a denial is missing from the table");
     all
 }
 

@@ -76,6 +76,9 @@ pub(super) const fn of(denial: &Denial) -> Wording {
         Denial::OriginNotAllowed => {
             ("This connection was stopped", "It was opened by a website that may not use this service.")
         }
+        Denial::PreflightRefused => {
+            ("This request was stopped", "Pages of that website may not read what this address answers.")
+        }
         Denial::UpstreamUnreachable => (
             "The service is not reachable",
             "The part behind this page does not answer. Your login is not affected.",

@@ -1,20 +1,29 @@
 //! `routes`: what is served, to whom, and where it is forwarded.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use http::{HeaderName, Method};
 
 use super::upstream::Upstreams;
-use super::{path, template};
+use super::{cors, path, template};
 use crate::config::problems::Findings;
 use crate::config::raw::route as raw;
 use crate::config::reader::At;
-use crate::gate::settings::{Auth, PathPattern, Piece, RefreshOn, Route, Template};
+use crate::gate::settings::{Auth, Cors, PathPattern, Piece, RefreshOn, Route, Template};
+
+/// What the rest of the file says about routes.
+pub(super) struct Common<'a> {
+    /// Where our endpoints are.
+    pub(super) base_path: Option<&'a str>,
+    /// What other origins may do on routes that say nothing of their own.
+    pub(super) cors: Option<Arc<Cors>>,
+}
 
 /// Checks every route, and that no two serve the same requests.
 pub(super) fn check(
     list: At<Vec<At<raw::Route>>>,
-    base_path: Option<&str>,
+    common: &Common<'_>,
     upstreams: &mut Upstreams,
     findings: &mut Findings,
 ) -> Vec<Route> {
@@ -26,7 +35,7 @@ pub(super) fn check(
     let mut routes: Vec<(Route, Range<usize>)> = Vec::new();
     for raw in list.value {
         let at = raw.value.path.as_ref().map_or_else(|| raw.at.clone(), |path| path.at.clone());
-        let Some(route) = one(raw.value, base_path, upstreams, findings) else { continue };
+        let Some(route) = one(raw.value, common, upstreams, findings) else { continue };
         if let Some((_, first)) = routes.iter().find(|(earlier, _)| conflict(earlier, &route)) {
             findings
                 .report(&at, "an earlier route serves the same requests")
@@ -51,18 +60,18 @@ fn conflict(earlier: &Route, later: &Route) -> bool {
 
 fn one(
     raw: raw::Route,
-    base_path: Option<&str>,
+    common: &Common<'_>,
     upstreams: &mut Upstreams,
     findings: &mut Findings,
 ) -> Option<Route> {
     let name = raw.path.as_ref().map(|path| path.value.clone());
-    let path = raw.path.and_then(|text| path_of(&text, base_path, findings));
+    let path = raw.path.and_then(|text| path_of(&text, common.base_path, findings));
     let host = match raw.host {
         Some(text) => host_of(&text, findings).map(Some),
         None => Some(None),
     };
     let methods = match raw.methods {
-        Some(list) => methods_of(list, findings),
+        Some(list) => methods(&list, findings),
         None => Some(Vec::new()),
     };
     let upstream = raw.upstream.and_then(|text| upstreams.resolve(&text, findings));
@@ -72,6 +81,10 @@ fn one(
     }
     let set_headers = raw.headers.and_then(|headers| headers_of(headers.value, auth, findings));
     let refresh = if raw.refresh?.value { RefreshOn::Requests } else { RefreshOn::Never };
+    let cors = match raw.cors {
+        Some(own) => cors::check(own.value, findings),
+        None => Some(common.cors.clone()),
+    };
     Some(Route {
         name: name?,
         host: host?,
@@ -81,6 +94,7 @@ fn one(
         auth: auth?,
         refresh,
         set_headers: set_headers?,
+        cors: cors?,
     })
 }
 
@@ -111,7 +125,8 @@ fn host_of(text: &At<String>, findings: &mut Findings) -> Option<String> {
     known
 }
 
-fn methods_of(list: At<Vec<At<String>>>, findings: &mut Findings) -> Option<Vec<Method>> {
+/// Reads a list of methods that is not empty.
+pub(super) fn methods(list: &At<Vec<At<String>>>, findings: &mut Findings) -> Option<Vec<Method>> {
     if list.value.is_empty() {
         findings
             .report(&list.at, "a route without methods serves nothing")

@@ -2,7 +2,7 @@
 
 use crate::config::reader::{At, section, words};
 use crate::config::secrets::UnreadSecret;
-use crate::config::values::Map;
+use crate::config::values::{Map, Period};
 
 section! {
     /// A match rule with its authentication and policy.
@@ -22,6 +22,8 @@ section! {
         methods: Vec<At<String>>,
         /// What the caller's token or claims must hold. Not supported yet.
         require: Require,
+        /// Which other origins may read its responses, in place of the `cors` of the file.
+        cors: Cors,
     }
     defaults {
         /// Whether its requests may cause a refresh. `false` for responses that cannot carry a cookie.
@@ -44,6 +46,26 @@ words! {
         Any = "any",
         /// Everyone; with a session, its token and claims are passed on. Not supported yet.
         Optional = "optional",
+    }
+}
+
+section! {
+    /// Which pages of other origins may read what is answered. Where this is given, or `auth` is not `none`, the gateway
+    /// answers preflights itself and drops the upstream's own `Access-Control-*`.
+    Cors
+    defaults {
+        /// The origins, in full: `https://spa.example.com`. None by default; there is no `*`.
+        origins: Vec<At<String>> = [],
+        /// Methods that they may use. Those that the route serves where the list is empty.
+        methods: Vec<At<String>> = [],
+        /// Request fields that they may set.
+        headers: Vec<At<String>> = ["Content-Type", "X-Requested-With"],
+        /// Response fields that they may read, beyond those that are always readable.
+        expose_headers: Vec<At<String>> = [],
+        /// Whether their requests may carry cookies. Such requests count as sent by a page of ours.
+        credentials: bool = true,
+        /// How long a browser may remember the answer to a preflight.
+        max_age: Period = "10m",
     }
 }
 

@@ -230,3 +230,21 @@ fn stores() {
     let Topology::Cluster { nodes } = cluster.topology else { panic!("no cluster") };
     assert_eq!(nodes, [node("127.0.0.1", 6379), node("localhost", 7)]);
 }
+
+#[test]
+fn rules_about_other_origins_are_the_files_unless_a_route_has_its_own() {
+    let text = super::LEAST.replace(
+        "auth: session }",
+        "auth: session }\n  - { path: /none, upstream: http://127.0.0.1:8080, auth: session, cors: { origins: [] } }",
+    ) + "cors: { origins: [https://Spa.example.com:443] }\n";
+    let settings = load(&text);
+    let granted = |cors: Option<&std::sync::Arc<crate::gate::settings::Cors>>| {
+        let origin = http::HeaderValue::from_static("https://spa.example.com");
+        cors.is_some_and(|cors| {
+            cors.grant(&http::HeaderMap::from_iter([(http::header::ORIGIN, origin)])).is_some()
+        })
+    };
+    assert!(granted(settings.gate.cors.as_ref()));
+    let routes: Vec<_> = settings.gate.routes.iter().map(|route| granted(route.cors.as_ref())).collect();
+    assert_eq!(routes, [true, false, true]);
+}

@@ -87,6 +87,7 @@ impl Exchange<'_> {
                 self.call.outcome = "endpoint";
                 phase(self.call.live.bff.serve(wanted, &head, Bytes::new())).await
             }
+            Verdict::Preflight(preflight) => self.call.preflight(&preflight),
             Verdict::Deny(refusal) => self.call.denied(&head, &refusal),
         };
         self.respond(response).await

@@ -84,7 +84,7 @@ impl Wanted {
         };
         let bff = Bff::new(bff, sessions.clone(), provider, clock, metrics.clone()).unwrap();
         Live {
-            gate: Arc::new(Gate::new(table, Origins::new(&public_url, &[]), sessions)),
+            gate: Arc::new(Gate::new(table, Origins::new(&public_url, &[]), None, sessions)),
             bff: Arc::new(bff),
             upstreams: Upstreams::new(std::slice::from_ref(&self.upstream)).unwrap(),
             metrics: Arc::new(metrics.register(Metrics::register)),
@@ -138,6 +138,7 @@ fn route(path: &str, auth: Auth) -> Route {
         auth,
         refresh: RefreshOn::Requests,
         set_headers: Vec::new(),
+        cors: None,
     }
 }
 

@@ -18,6 +18,7 @@ fn route(host: Option<&str>, path: &str, methods: &[Method]) -> Arc<Route> {
         auth: Auth::None,
         refresh: RefreshOn::Requests,
         set_headers: Vec::new(),
+        cors: None,
     })
 }
 
