@@ -18,6 +18,7 @@ mod faults;
 mod fleet;
 mod login;
 mod logout;
+mod paths;
 mod rolling;
 mod rotation;
 mod storm;

@@ -113,7 +113,8 @@ impl Gateway {
     }
 }
 
-fn run(folder: &TempDir) -> Process {
+/// Runs the `bearward.yaml` in a folder.
+pub(crate) fn run(folder: &TempDir) -> Process {
     let mut command = Command::new(BEARWARD);
     command.arg("run").arg(folder.path().join("bearward.yaml"));
     let mut process = Process::start("bearward", command, folder.path());

@@ -143,6 +143,6 @@ pub(crate) fn available() -> Result<(), String> {
     Ok(())
 }
 
-fn fixtures() -> PathBuf {
+pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/node")
 }
