@@ -22,7 +22,7 @@ use super::refresh::record::{EndCause, Repeat};
 use super::refresh::stored::{self, Ask, Kept, Release, Stored};
 use super::settings::Key as RingKey;
 use crate::base::secret::random;
-use crate::base::time::{SharedClock, Timestamp};
+use crate::base::time::{Clock as _, SharedClock, Timestamp};
 use crate::store::settings::{Denials, Outage, RefreshAlone};
 use crate::store::{Batch, Cursor, Found, Key, Pending, Store, StoreError, Swap, Swapped, Version};
 use crate::telemetry::metrics::Metrics;
@@ -290,6 +290,13 @@ impl Fleet {
         self.change(&sid, |found, _| Change::Leave(found.map(|record| Box::new(record.clone())))).await
     }
 
+    /// For how long the newest generation of a record may still be judged by who made it; `None` where it stays as it
+    /// is.
+    pub(crate) fn judged_in(&self, stored: &Stored) -> Option<Duration> {
+        let now = self.means.clock.now();
+        stored.judged_until(now).map(|until| until.since(now))
+    }
+
     /// Goes on with another key ring.
     pub(crate) fn replace_keys(&self, keys: &[RingKey]) -> Result<(), KeyRefused> {
         self.sealer.replace(keys)
@@ -454,3 +461,6 @@ const SETTLES: Duration = Duration::from_secs(3);
 const TRIES: usize = 32;
 /// Notes that a waiting flight may lag behind; it looks by itself as well.
 const HEARD: usize = 1024;
+
+#[cfg(test)]
+mod tests;

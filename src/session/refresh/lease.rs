@@ -104,6 +104,41 @@ async fn wait_until(told: &mut broadcast::Receiver<SessionId>, sid: SessionId, u
     }
 }
 
+/// What the store knows of a session, once nobody is judging its newest generation any more.
+pub(crate) async fn once_judged(
+    fleet: &Fleet,
+    sid: SessionId,
+    patience: Duration,
+) -> Result<Option<Box<Stored>>, StoreError> {
+    let give_up = Instant::now() + patience;
+    loop {
+        // Before looking, so that nothing is missed in between.
+        let mut told = fleet.listen();
+        let found = fleet.look_up(sid).await?;
+        let Some(wait) = found.as_ref().and_then(|stored| fleet.judged_in(stored)) else { return Ok(found) };
+        let now = Instant::now();
+        if now >= give_up {
+            return Err(StoreError::TimedOut);
+        }
+        wait_until(&mut told, sid, give_up.min(now + wait.clamp(LEAST_WAIT, LOOK_AGAIN))).await;
+    }
+}
+
+/// The same, as what a flight comes to that another replica has overtaken.
+async fn overtaken(shared: &Shared, fleet: &Fleet, stored: Box<Stored>) -> Outcome {
+    let sid = stored.sid;
+    if fleet.judged_in(&stored).is_none() {
+        return taken_over(shared, &sid, &stored);
+    }
+    match once_judged(fleet, sid, PATIENCE).await {
+        Ok(Some(stored)) => match stored.ended() {
+            Some(cause) => Outcome::EndedElsewhere(cause),
+            None => taken_over(shared, &sid, &stored),
+        },
+        Ok(None) | Err(_) => Outcome::Deferred,
+    }
+}
+
 /// What another replica made, as this one takes it over.
 pub(crate) fn taken_over(shared: &Shared, sid: &SessionId, stored: &Stored) -> Outcome {
     match shared.open_successor(stored).filter(|_| !mutation::is(Mutation::SuccessorIgnored)) {
@@ -143,19 +178,19 @@ impl Lease {
     /// Keeps the next generation before its ID token is looked at (rule 3).
     pub(crate) async fn keep(&self, shared: &Shared, successor: &str) -> Fate {
         let written = patiently(|| self.fleet.keep(&self.ask, successor)).await;
-        self.fate(shared, written)
+        self.fate(shared, written).await
     }
 
     /// Puts the next generation in its final form, and gives the lease back.
     pub(crate) async fn finish(&self, shared: &Shared, successor: &str) -> Fate {
         let written = patiently(|| self.fleet.finish(&self.ask, successor)).await;
-        self.fate(shared, written)
+        self.fate(shared, written).await
     }
 
-    fn fate(&self, shared: &Shared, written: Result<Written, StoreError>) -> Fate {
+    async fn fate(&self, shared: &Shared, written: Result<Written, StoreError>) -> Fate {
         match written {
             Ok(Written::Kept) => Fate::Newest,
-            Ok(Written::Newer(stored)) => Fate::Overruled(taken_over(shared, &self.ask.sid, &stored)),
+            Ok(Written::Newer(stored)) => Fate::Overruled(overtaken(shared, &self.fleet, stored).await),
             Ok(Written::Ended(cause)) => Fate::Overruled(Outcome::EndedElsewhere(cause)),
             Err(_) => Fate::Untold,
         }
@@ -168,7 +203,7 @@ impl Lease {
         loop {
             match self.fleet.end_grant(&self.ask).await {
                 Ok(None) => return None,
-                Ok(Some(stored)) => return Some(taken_over(shared, &self.ask.sid, &stored)),
+                Ok(Some(stored)) => return Some(overtaken(shared, &self.fleet, stored).await),
                 // Perhaps there is a newer one: nobody is logged out on a guess, and the token is not sent again.
                 Err(_) if Instant::now() >= give_up || shared.is_draining() => {
                     return Some(Outcome::Spent);

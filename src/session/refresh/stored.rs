@@ -141,6 +141,15 @@ impl Stored {
         self.ended.map(EndCause::from)
     }
 
+    /// Until when the newest generation may still be judged by the process that made it: so long its claims are those
+    /// of before, it may not stay as it is, and nobody takes it over.
+    pub(crate) fn judged_until(&self, now: Timestamp) -> Option<Timestamp> {
+        match &self.refresh {
+            Refresh::Leased(lease) if lease.spends < self.newest && now < lease.until => Some(lease.until),
+            Refresh::Idle | Refresh::Leased(_) | Refresh::Unknown { .. } | Refresh::Spent => None,
+        }
+    }
+
     /// Asks for the right to spend a token. `found` is what the store has, if it has anything.
     pub(crate) fn claim(found: Option<&Self>, ask: &Ask, now: Timestamp) -> Claim {
         let mut record = found.cloned().unwrap_or_else(|| Self::new(ask.sid, ask.generation));
@@ -148,13 +157,9 @@ impl Stored {
             return Claim::Ended(cause);
         }
         if record.newest > ask.generation && !mutation::is(Mutation::SpendsTheOld) {
-            return match &record.refresh {
-                // Its holder is still looking at the ID token.
-                Refresh::Leased(lease) if now < lease.until && lease.holder != ask.holder => {
-                    Claim::Wait(lease.until)
-                }
-                Refresh::Idle | Refresh::Leased(_) | Refresh::Unknown { .. } | Refresh::Spent => Claim::Newer,
-            };
+            // What this process began itself is over: it makes one attempt at a time.
+            let judged_until = record.judged_until(now).filter(|_| !record.is_held_by(ask.holder));
+            return judged_until.map_or(Claim::Newer, Claim::Wait);
         }
         if record.newest < ask.generation {
             // The store lost what was written to it; the cookie is authentic.
@@ -317,6 +322,10 @@ impl Stored {
             ended: Some(cause.into()),
             ..record
         })
+    }
+
+    fn is_held_by(&self, holder: u64) -> bool {
+        matches!(&self.refresh, Refresh::Leased(lease) if lease.holder == holder)
     }
 
     fn is_leased_to(&self, ask: &Ask) -> bool {

@@ -41,6 +41,9 @@ impl Shared {
             let Ok(Some(stored)) = found else { return };
             if let Some(cause) = stored.ended() {
                 shared.deny(&Denial::Session { sid, cause: cause.into() });
+            } else if fleet.judged_in(&stored).is_some() {
+                // Whoever made it tells when it is done; a flight of ours would wait.
+                shared.registry.learn(&sid, Lesson { newest: None, generations: stored.generations });
             } else if let Outcome::Elsewhere(lesson) = lease::taken_over(&shared, &sid, &stored) {
                 shared.registry.learn(&sid, lesson);
             }
@@ -58,7 +61,7 @@ impl Shared {
         let over = Refused::Ended(cause);
         let Some(fleet) = self.fleet.clone() else { return Err(over) };
         let sid = presented.sid;
-        let stored = match fleet.look_up(sid).await {
+        let stored = match lease::once_judged(&fleet, sid, self.settings.refresh_wait).await {
             Ok(Some(stored)) => stored,
             Ok(None) => return Err(over),
             Err(_) => return Err(Refused::StoreUnavailable(Duration::from_secs(1))),

@@ -73,6 +73,26 @@ fn what_was_kept_is_taken_once_its_holder_is_done_or_dead() {
 }
 
 #[test]
+fn what_is_still_judged_is_nobody_elses() {
+    let first = ask(1, 1);
+    let (record, _) = granted(None, &first, at(0));
+    let kept = written(Stored::keep(Some(&record), &first, "kept".into()));
+    let finished = written(Stored::finish(Some(&kept), &first, "final".into()));
+    let (leased, _) = granted(Some(&finished), &ask(2, 2), at(1));
+    for (what, record, now, expected) in [
+        ("spent by somebody, nothing kept", &record, 1, None),
+        ("kept", &kept, 1, Some(at(17))),
+        ("kept by somebody who died", &kept, 17, None),
+        ("final", &finished, 1, None),
+        ("final, and its own token is being spent", &leased, 2, None),
+    ] {
+        assert_eq!(record.judged_until(at(now)), expected, "{what}");
+    }
+    assert_eq!(Stored::claim(Some(&leased), &ask(3, 1), at(2)), Claim::Newer, "it is as it stays");
+    assert_eq!(Stored::claim(Some(&kept), &Ask { attempt: 77, ..first }, at(1)), Claim::Newer, "given up");
+}
+
+#[test]
 fn a_lease_without_a_result_is_an_unknown_outcome() {
     // Rule 1: not a licence for everyone to spend the token again.
     let (record, _) = granted(None, &ask(1, 1), at(0));
