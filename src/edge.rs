@@ -20,6 +20,7 @@ mod doors;
 mod front;
 mod head_reader;
 mod head_scan;
+mod hops;
 mod http1;
 mod http2;
 mod lean;

@@ -124,7 +124,7 @@ impl App {
             public_url: gate.public_url.clone(),
             base_path: gate.base_path.clone(),
         };
-        let live = Arc::new(serving::live(gate, &edge.upstreams, &lasting)?);
+        let live = Arc::new(serving::live(gate, &edge, &lasting)?);
         let readiness = Arc::new(Readiness::new());
         warm_up(&tasks, provider, &readiness);
         fleet::wait_for_denials(&tasks, sessions.following(), &readiness);

@@ -71,7 +71,7 @@ impl App {
     pub fn reload(&self, settings: Settings) -> Result<Vec<&'static str>, ReloadError> {
         let edge = self.edge.as_ref().ok_or(ReloadError::Stopping)?;
         let waiting = self.fixed.differing(&Fixed::of(&settings));
-        let live = Arc::new(serving::live(settings.gate, &settings.edge.upstreams, &self.lasting)?);
+        let live = Arc::new(serving::live(settings.gate, &settings.edge, &self.lasting)?);
         // Each refuses before it changes anything; cryptography takes every key that was checked, so that nothing is
         // swapped by halves.
         edge.replace(&live)?;

@@ -7,7 +7,7 @@ use url::Url;
 use crate::bff::Bff;
 use crate::edge::live::Live;
 use crate::edge::metrics::Metrics;
-use crate::edge::settings::Upstream;
+use crate::edge::settings::Settings as EdgeSettings;
 use crate::edge::upstream::{UpstreamError, Upstreams};
 use crate::gate::Gate;
 use crate::gate::forward::guard_headers;
@@ -39,15 +39,16 @@ pub(super) struct Lasting {
 }
 
 /// Puts it together.
-pub(super) fn live(gate: Settings, upstreams: &[Upstream], lasting: &Lasting) -> Result<Live, ServingError> {
+pub(super) fn live(gate: Settings, edge: &EdgeSettings, lasting: &Lasting) -> Result<Live, ServingError> {
     let Lasting { sessions, bff, metrics, public_url, base_path } = lasting;
     let origins = Origins::new(public_url, &gate.trusted_origins);
     let table = Table::new(public_url.host_str().unwrap_or_default(), base_path, guard_headers(gate.routes))?;
     Ok(Live {
         gate: Arc::new(Gate::new(table, origins, gate.cors, sessions.clone())),
         bff: Arc::clone(bff),
-        upstreams: Upstreams::new(upstreams)?,
+        upstreams: Upstreams::new(&edge.upstreams)?,
         metrics: Arc::clone(metrics),
         public_url: public_url.clone(),
+        forwarding: edge.forwarding.clone(),
     })
 }

@@ -49,7 +49,7 @@ pub(crate) fn check(file: File, findings: &mut Findings) -> Option<Checked> {
     not_yet(&file, findings);
     let File { public_url, provider, session, routes, workers, listeners, admin, .. } = file;
     let File { trusted_origins, cors, refresh, upstreams, endpoints, limits, drain, log, store, .. } = file;
-    let fast_path = file.fast_path;
+    let File { fast_path, trusted_proxies, forwarded, .. } = file;
     let public_url = public_url.and_then(|text| url::public_url(&text, findings));
     let base_path = endpoints.as_ref().and_then(|raw| endpoints::base_path(&raw.value, findings));
     let ours = public_url.as_ref().zip(base_path.as_deref());
@@ -73,7 +73,8 @@ pub(crate) fn check(file: File, findings: &mut Findings) -> Option<Checked> {
         session::keep_claims(session, routes);
     }
     let store = store.and_then(|raw| store::check(raw.value, findings));
-    let net = edge::Net { listeners, admin, workers, limits, drain, fast_path };
+    let forwarding = edge::Forwarded { trusted: trusted_proxies, fields: forwarded };
+    let net = edge::Net { listeners, admin, workers, limits, drain, fast_path, forwarding };
     let edge = edge::check(net, upstreams, findings);
     let telemetry = log.and_then(|raw| check_log(raw.value, findings));
     let (default_return_to, login_params) = endpoints?;
@@ -103,14 +104,6 @@ pub(crate) fn check(file: File, findings: &mut Findings) -> Option<Checked> {
 
 /// Parts that are understood and belong to a later release.
 fn not_yet(file: &File, findings: &mut Findings) {
-    for network in file.trusted_proxies.iter().flat_map(|list| &list.value) {
-        if network.value.parse::<ipnet::IpNet>().is_err() {
-            findings.report(&network.at, "not a network in CIDR form").help("write `10.0.0.0/8`");
-        }
-    }
-    if let Some(list) = file.trusted_proxies.as_ref().filter(|list| !list.value.is_empty()) {
-        findings.not_yet(&list.at, "trusted proxies").help("leave the list empty");
-    }
     if let Some(map) = file.providers.as_ref().filter(|map| !map.value.0.is_empty()) {
         findings.not_yet(&map.at, "several providers").help("name one under `provider`");
     }

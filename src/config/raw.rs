@@ -35,8 +35,11 @@ section! {
         listeners: Vec<At<edge::Listener>> = [{ "address": "127.0.0.1:8080" }],
         /// Health and metrics: `/healthz`, `/readyz`, `/metrics`. Never reachable through a listener.
         admin: edge::Admin = {},
-        /// Networks in CIDR form whose `Forwarded` and `X-Forwarded-*` are believed. Only the empty list for now.
+        /// Networks in CIDR form of your own proxies before the gateway: `10.0.0.0/8`. What they say of a client's
+        /// address and scheme is believed; nobody else is.
         trusted_proxies: Vec<At<String>> = [],
+        /// The fields that say where a request comes from.
+        forwarded: edge::Forwarded = {},
         /// Origins besides our own that may send unsafe requests and open WebSockets.
         trusted_origins: Vec<At<String>> = [],
         /// Which other origins may read what our endpoints answer, and what routes do that say nothing of their own.

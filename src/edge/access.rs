@@ -2,6 +2,7 @@
 //!
 //! No query, no header, no cookie is in it (std:180); the path was judged to hold no control character (std:181).
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use http::Method;
@@ -13,6 +14,7 @@ use crate::telemetry::logs;
 pub(super) struct Record<'a> {
     pub(super) method: &'a Method,
     pub(super) path: &'a str,
+    pub(super) client: Option<IpAddr>,
     pub(super) route: &'a str,
     pub(super) upstream: &'a str,
     pub(super) status: u16,
@@ -32,6 +34,7 @@ pub(super) fn write(record: &Record<'_>) {
         target: logs::ACCESS,
         method = %record.method,
         path = record.path,
+        client = record.client.map(|address| tracing::field::display(address.to_canonical())),
         route = record.route,
         upstream = record.upstream,
         status = record.status,
@@ -77,6 +80,7 @@ mod tests {
             write(&Record {
                 method: &Method::GET,
                 path: "/a",
+                client: Some(IpAddr::from([192, 0, 2, 1])),
                 route: "/*",
                 upstream: "echo",
                 status: 200,
@@ -91,6 +95,6 @@ mod tests {
         let fields = &record["fields"];
         assert_eq!((&fields["path"], &fields["status"]), (&"/a".into(), &200.into()));
         assert_eq!(fields["request_id"], "0000000000000001");
-        assert_eq!(fields["outcome"], "forwarded");
+        assert_eq!((&fields["outcome"], &fields["client"]), (&"forwarded".into(), &"192.0.2.1".into()));
     }
 }

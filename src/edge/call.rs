@@ -1,14 +1,16 @@
 //! What one request carries from its head to its record, whichever path it takes.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::HOST;
 use http::request::Parts;
-use http::{HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Response};
 
 use super::access::{self, Record};
+use super::hops::{self, From};
 use super::live::Live;
 use super::metrics::FORWARDED;
 use crate::gate::admit::answer_kind;
@@ -22,6 +24,8 @@ pub(super) struct Call {
     /// What it is served by, whatever a reload does meanwhile.
     pub(super) live: Arc<Live>,
     pub(super) id: RequestId,
+    /// Where it comes from.
+    pub(super) from: From,
     started: Instant,
     /// The plan, where the request is forwarded.
     pub(super) plan: Option<ForwardPlan>,
@@ -51,8 +55,13 @@ pub(super) enum Blame {
 
 impl Call {
     pub(super) fn new(live: Arc<Live>, id: RequestId) -> Self {
-        let started = Instant::now();
-        Self { live, id, started, plan: None, status: 0, outcome: FORWARDED, turn: None, attempts: 0 }
+        let (from, started) = (From { address: None, scheme: None }, Instant::now());
+        Self { live, id, from, started, plan: None, status: 0, outcome: FORWARDED, turn: None, attempts: 0 }
+    }
+
+    /// Finds out where it comes from, before anything else is asked of it.
+    pub(super) fn meet(&mut self, peer: Option<IpAddr>, headers: &HeaderMap) {
+        self.from = hops::find(peer, headers, &self.live.forwarding);
     }
 
     /// The answer to a request that the edge itself refuses. A session that was refreshed on the way keeps its new
@@ -77,9 +86,12 @@ impl Call {
         self.live.bff.preflight(preflight)
     }
 
-    /// The scheme that the browser used: that of the public origin where the request is for it, since TLS may end
-    /// before us; otherwise that of the connection. No header is asked (std:110).
+    /// The scheme that the browser used: what a trusted proxy said; else that of the public origin where the request
+    /// is for it, since TLS may end before us; else that of the connection. Nobody else is asked (std:110).
     pub(super) fn scheme(&self, request: &Parts, link: Link) -> &'static str {
+        if let Some(scheme) = self.from.scheme {
+            return scheme;
+        }
         let public = &self.live.public_url;
         let authority = match request.uri.authority() {
             Some(authority) => authority.as_str().as_bytes(),
@@ -133,6 +145,7 @@ impl Call {
         Record {
             method: &request.method,
             path: request.uri.path(),
+            client: self.from.address,
             route: route.map_or("", |route| route.name.as_str()),
             upstream: route.map_or("", |route| self.live.upstreams.name(route.upstream)),
             status: self.status,

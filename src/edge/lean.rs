@@ -102,7 +102,8 @@ pub(super) fn serve<'a>(
     from: Origin,
 ) -> Pin<Box<dyn Future<Output = After> + Send + 'a>> {
     let Request { head, shape, parts, live } = *request;
-    let call = worker.front.begin(live);
+    let mut call = worker.front.begin(live);
+    call.meet(from.peer, &parts.headers);
     let client = Client::new(io, deadline, worker.limits.idle_timeout, shape.wish);
     let asked = Asked { head, shape, parts, from };
     Box::pin(Exchange { worker, client, call, asked }.serve())

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use url::Url;
 
 use super::metrics::Metrics;
+use super::settings::Forwarding;
 use super::upstream::Upstreams;
 use crate::bff::Bff;
 use crate::gate::admit::Gate;
@@ -22,6 +23,8 @@ pub struct Live {
     pub metrics: Arc<Metrics>,
     /// The origin that browsers see. Its scheme is what upstreams are told, since TLS may end before us.
     pub public_url: Url,
+    /// Whose word is taken about where a request comes from, and what upstreams are told.
+    pub forwarding: Forwarding,
 }
 
 /// One worker's place for the current [`Live`]. The lock is the worker's own and held for one clone.

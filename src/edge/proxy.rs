@@ -90,6 +90,7 @@ impl ProxyHttp for Proxy {
 
     async fn request_filter(&self, session: &mut Session, call: &mut Call) -> pingora::Result<bool> {
         self.set_timeouts(session);
+        call.meet(told::peer(session), &session.req_header().headers);
         if let Some(denial) = self.screen(session) {
             self.refuse(session, call, denial).await?;
             return Ok(true);
@@ -150,11 +151,12 @@ impl ProxyHttp for Proxy {
     ) -> pingora::Result<()> {
         let Some(plan) = &call.plan else { return Ok(()) };
         let origin = Origin {
-            peer: told::peer(session),
+            client: call.from.address,
             scheme: call.scheme(session.req_header(), told::link(session)),
             version: session.req_header().version,
             pseudonym: &self.front.pseudonym,
             id: call.id,
+            told: call.live.forwarding.told,
         };
         request_edit::apply(request, plan, &origin)
     }

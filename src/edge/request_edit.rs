@@ -8,20 +8,21 @@
 use std::net::IpAddr;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, VIA};
+use http::header::{AUTHORIZATION, COOKIE, FORWARDED, HOST, HeaderName, VIA};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Version};
 use pingora::http::RequestHeader;
 use pingora::{ErrorType, OrErr as _};
 
+use super::settings::Told;
 use crate::gate::head::RequestId;
 use crate::gate::settings::Auth;
 use crate::gate::verdict::{CookieEdit, ForwardPlan};
 
 /// What the edge knows of a request besides its plan.
 pub(super) struct Origin<'a> {
-    /// The peer of the connection.
-    pub(super) peer: Option<IpAddr>,
+    /// Where it comes from.
+    pub(super) client: Option<IpAddr>,
     /// The scheme that the browser used.
     pub(super) scheme: &'static str,
     /// The version in which the request arrived.
@@ -30,6 +31,8 @@ pub(super) struct Origin<'a> {
     pub(super) pseudonym: &'a str,
     /// Names the request.
     pub(super) id: RequestId,
+    /// In which fields the upstream is told of it.
+    pub(super) told: Told,
 }
 
 /// Applies the plan.
@@ -87,8 +90,8 @@ pub(super) fn edit(request: &mut Parts, plan: &ForwardPlan, origin: &Origin<'_>)
     Ok(())
 }
 
-// Authorization, X-Forwarded-Host, -For, -Proto, X-Request-Id, Via.
-pub(super) const ADDED: usize = 6;
+// Authorization, X-Forwarded-Host, -For, -Proto, Forwarded, X-Request-Id, Via.
+pub(super) const ADDED: usize = 7;
 
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -172,17 +175,42 @@ fn host(request: &Parts) -> Option<HeaderValue> {
 }
 
 fn forwarded(headers: &mut HeaderMap, origin: &Origin<'_>, host: Option<HeaderValue>) -> pingora::Result<()> {
-    if let Some(host) = host {
-        headers.insert(&X_FORWARDED_HOST, host);
-    }
     let texts = Texts::of(origin);
-    if let Some(peer) = texts.peer {
-        headers.insert(&X_FORWARDED_FOR, value(peer)?);
+    if origin.told != Told::XForwarded {
+        headers.insert(FORWARDED, value(element(origin, host.as_ref()))?);
     }
-    headers.insert(&X_FORWARDED_PROTO, HeaderValue::from_static(origin.scheme));
+    if origin.told != Told::Forwarded {
+        if let Some(host) = host {
+            headers.insert(&X_FORWARDED_HOST, host);
+        }
+        if let Some(client) = texts.client {
+            headers.insert(&X_FORWARDED_FOR, value(client)?);
+        }
+        headers.insert(&X_FORWARDED_PROTO, HeaderValue::from_static(origin.scheme));
+    }
     headers.insert(&X_REQUEST_ID, value(texts.id)?);
     headers.append(VIA, value(texts.via)?);
     Ok(())
+}
+
+/// RFC 7239 §4: one element, of what we know ourselves. An address in brackets and a host with a port are quoted (§6).
+fn element(origin: &Origin<'_>, host: Option<&HeaderValue>) -> Bytes {
+    let mut text = match origin.client.map(|client| client.to_canonical()) {
+        Some(IpAddr::V4(client)) => format!("for={client};"),
+        Some(IpAddr::V6(client)) => format!("for=\"[{client}]\";"),
+        // §6.2: nothing else is known of a client without an address.
+        None => "for=unknown;".to_owned(),
+    };
+    // No host has a quote or a backslash in it; one that had could end the string.
+    let host = host.and_then(|host| host.to_str().ok()).filter(|host| !host.contains(['"', '\\']));
+    if let Some(host) = host {
+        text.push_str("host=\"");
+        text.push_str(host);
+        text.push_str("\";");
+    }
+    text.push_str("proto=");
+    text.push_str(origin.scheme);
+    text.into()
 }
 
 fn value(text: Bytes) -> pingora::Result<HeaderValue> {
@@ -191,7 +219,7 @@ fn value(text: Bytes) -> pingora::Result<HeaderValue> {
 
 /// What is written anew for every request: in one piece of memory, without the machinery of `fmt`.
 struct Texts {
-    peer: Option<Bytes>,
+    client: Option<Bytes>,
     id: Bytes,
     via: Bytes,
 }
@@ -199,8 +227,8 @@ struct Texts {
 impl Texts {
     fn of(origin: &Origin<'_>) -> Self {
         let mut text = BytesMut::with_capacity(96);
-        let peer = origin.peer.map(|peer| {
-            match peer.to_canonical() {
+        let client = origin.client.map(|client| {
+            match client.to_canonical() {
                 IpAddr::V4(address) => put_octets(&mut text, address.octets()),
                 IpAddr::V6(address) => text.put_slice(address.to_string().as_bytes()),
             }
@@ -217,7 +245,7 @@ impl Texts {
             b"1.1 "
         });
         text.put_slice(origin.pseudonym.as_bytes());
-        Self { peer, id, via: text.freeze() }
+        Self { client, id, via: text.freeze() }
     }
 }
 
@@ -272,11 +300,12 @@ mod tests {
             request.append_header((*name).to_owned(), *value).unwrap();
         }
         let origin = Origin {
-            peer: Some(IpAddr::from([192, 0, 2, 1])),
+            client: Some(IpAddr::from([192, 0, 2, 1])),
             scheme: "https",
             version: Version::HTTP_11,
             pseudonym: "bearward-1",
             id: RequestId(255),
+            told: Told::XForwarded,
         };
         apply(&mut request, plan, &origin).unwrap();
         request
@@ -379,6 +408,37 @@ mod tests {
         assert!(is_loop(&request.headers, "bearward-1") && !is_loop(&request.headers, "bearward-2"));
     }
 
+    // std:110
+    #[test]
+    fn an_upstream_is_told_in_the_fields_that_it_reads() {
+        let families = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
+        for (told, client, forwarded, others) in [
+            (Told::XForwarded, "192.0.2.1", None, 1),
+            (Told::Forwarded, "192.0.2.1", Some("for=192.0.2.1;host=\"app.example:8\";proto=https"), 0),
+            (Told::Both, "::ffff:192.0.2.1", Some("for=192.0.2.1;host=\"app.example:8\";proto=https"), 1),
+            (Told::Both, "2001:db8::1", Some("for=\"[2001:db8::1]\";host=\"app.example:8\";proto=https"), 1),
+        ] {
+            let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+            request.insert_header(HOST, "app.example:8").unwrap();
+            for name in families {
+                request.insert_header(name, "evil").unwrap();
+            }
+            let origin = Origin {
+                client: Some(client.parse().unwrap()),
+                scheme: "https",
+                version: Version::HTTP_11,
+                pseudonym: "bearward-1",
+                id: RequestId(1),
+                told,
+            };
+            apply(&mut request, &plan(Auth::None), &origin).unwrap();
+            let counts = families.map(|name| all(&request, name).len());
+            assert_eq!(counts, [usize::from(forwarded.is_some()), others, others, others], "{told:?}");
+            assert_eq!(all(&request, "forwarded").first().map(String::as_str), forwarded);
+            assert!(request.headers.iter().all(|(_, value)| value != "evil"));
+        }
+    }
+
     #[test]
     fn texts_are_what_fmt_would_write() {
         let peers = ["0.0.0.0", "9.10.99.100", "255.255.255.255", "2001:db8::1", "1:2:3:4:5:6:7:8"];
@@ -389,14 +449,15 @@ mod tests {
         ) {
             let peer: IpAddr = peer.parse().unwrap();
             let origin = Origin {
-                peer: Some(peer),
+                client: Some(peer),
                 scheme: "https",
                 version,
                 pseudonym: "bearward-1",
                 id: RequestId(1),
+                told: Told::XForwarded,
             };
             let texts = Texts::of(&origin);
-            assert_eq!(texts.peer.unwrap(), peer.to_string());
+            assert_eq!(texts.client.unwrap(), peer.to_string());
             assert_eq!(
                 (texts.id, texts.via),
                 ("0000000000000001".into(), format!("{name} bearward-1").into())

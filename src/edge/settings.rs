@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use url::Url;
 
 /// Listeners, limits and upstreams.
@@ -23,6 +24,41 @@ pub struct Settings {
     pub drain: Drain,
     /// Whether ordinary requests leave pingora's machinery out.
     pub fast_path: FastPath,
+    /// Whose word is taken about where a request comes from, and what upstreams are told.
+    pub forwarding: Forwarding,
+}
+
+/// Whose word is taken about where a request comes from, and what upstreams are told of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Forwarding {
+    /// Where our own proxies are; nobody else is believed.
+    pub trusted: Vec<IpNet>,
+    /// The fields that they write. The others may come from their clients.
+    pub believe: Family,
+    /// The fields that upstreams read.
+    pub told: Told,
+}
+
+/// Fields that say where a request comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Family {
+    /// `X-Forwarded-For` and `X-Forwarded-Proto`.
+    #[default]
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+/// Fields in which upstreams are told where a request comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Told {
+    /// `X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto`.
+    #[default]
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+    /// Both.
+    Both,
 }
 
 /// Who serves ordinary requests.

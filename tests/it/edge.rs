@@ -4,6 +4,7 @@ mod drain;
 mod fast_path;
 mod faults;
 mod forward;
+mod forwarded;
 mod limits;
 mod protocols;
 mod smuggling;

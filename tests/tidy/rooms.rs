@@ -47,7 +47,7 @@ pub(crate) const PINNED: &[(&str, &[&str])] = &[
     ("schemars", &["src/config"]),
     ("serde_saphyr", &["src/config"]),
     ("annotate_snippets", &["src/config"]),
-    ("ipnet", &["src/config"]),
+    ("ipnet", &["src/config", "src/edge/settings.rs"]),
     ("askama", &["src/bff", "src/cli/dev"]),
     ("tracing_subscriber", &["src/telemetry"]),
     // Families with labels live in telemetry; the edge has counters without a lock of its own.

@@ -2,12 +2,16 @@
 
 use std::net::SocketAddr;
 
+use ipnet::IpNet;
+
 use super::{positive, within};
 use crate::config::problems::Findings;
 use crate::config::raw::edge as raw;
 use crate::config::reader::At;
 use crate::config::values::Size;
-use crate::edge::settings::{Drain, FastPath, Limits, Listener, Settings, TlsFiles, Upstream};
+use crate::edge::settings::{
+    Drain, Family, FastPath, Forwarding, Limits, Listener, Settings, TlsFiles, Told, Upstream,
+};
 
 /// The parts of the file that are about the network.
 pub(super) struct Net {
@@ -23,6 +27,16 @@ pub(super) struct Net {
     pub(super) drain: Option<At<raw::Drain>>,
     /// `fast_path`
     pub(super) fast_path: Option<At<bool>>,
+    /// `trusted_proxies` and `forwarded`
+    pub(super) forwarding: Forwarded,
+}
+
+/// Who is believed and what is said.
+pub(super) struct Forwarded {
+    /// `trusted_proxies`
+    pub(super) trusted: Option<At<Vec<At<String>>>>,
+    /// `forwarded`
+    pub(super) fields: Option<At<raw::Forwarded>>,
 }
 
 /// Checks them.
@@ -36,6 +50,7 @@ pub(super) fn check(net: Net, upstreams: Vec<Upstream>, findings: &mut Findings)
     };
     let limits = net.limits.and_then(|raw| check_limits(raw.value, findings));
     let drain = net.drain.and_then(|raw| check_drain(raw.value, findings));
+    let forwarding = check_forwarding(net.forwarding, findings);
     Some(Settings {
         listeners: listeners?,
         admin: admin?,
@@ -44,6 +59,7 @@ pub(super) fn check(net: Net, upstreams: Vec<Upstream>, findings: &mut Findings)
         limits: limits?,
         drain: drain?,
         fast_path: if net.fast_path?.value { FastPath::On } else { FastPath::Off },
+        forwarding: forwarding?,
     })
 }
 
@@ -144,6 +160,48 @@ fn size_within(size: Option<At<Size>>, findings: &mut Findings) -> Option<usize>
         return None;
     }
     Some(size.value.0)
+}
+
+fn check_forwarding(raw: Forwarded, findings: &mut Findings) -> Option<Forwarding> {
+    let (list, fields) = (raw.trusted?.value, raw.fields?.value);
+    let wanted = list.len();
+    let trusted: Vec<_> = list.iter().filter_map(|text| proxies(text, findings)).collect();
+    let believe = match fields.believe?.value {
+        raw::Believed::XForwarded => Family::XForwarded,
+        raw::Believed::Forwarded => Family::Forwarded,
+    };
+    let told = match fields.send?.value {
+        raw::Sent::XForwarded => Told::XForwarded,
+        raw::Sent::Forwarded => Told::Forwarded,
+        raw::Sent::Both => Told::Both,
+    };
+    (trusted.len() == wanted).then_some(Forwarding { trusted, believe, told })
+}
+
+fn proxies(text: &At<String>, findings: &mut Findings) -> Option<IpNet> {
+    let Ok(network) = text.value.parse::<IpNet>() else {
+        findings
+            .report(&text.at, "not a network in CIDR form")
+            .help("write `10.0.0.0/8`; one address is `10.0.0.1/32`");
+        return None;
+    };
+    // Whoever could reach us would then choose the address that it is known by.
+    if network.prefix_len() == 0 {
+        findings
+            .report(&text.at, "this network is everyone, and every client would be believed")
+            .help("name the networks that your own proxies connect from");
+        return None;
+    }
+    if network.trunc() != network {
+        findings.report(&text.at, "the address has bits outside of its network").help(format!(
+            "write `{}`, or `{}/{}`",
+            network.trunc(),
+            network.addr(),
+            network.max_prefix_len()
+        ));
+        return None;
+    }
+    Some(network)
 }
 
 fn check_drain(raw: raw::Drain, findings: &mut Findings) -> Option<Drain> {

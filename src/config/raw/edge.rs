@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::reader::{At, section};
+use crate::config::reader::{At, section, words};
 use crate::config::values::{Period, Size};
 
 section! {
@@ -89,6 +89,40 @@ section! {
         write: Period = "60s",
         /// How long an idle connection is kept for reuse.
         idle: Period = "60s",
+    }
+}
+
+section! {
+    /// The fields that say where a request comes from.
+    Forwarded
+    defaults {
+        /// The fields that `trusted_proxies` write. The others are dropped: a proxy passes on what its clients say in
+        /// fields that it does not know.
+        believe: Believed = "x_forwarded",
+        /// The fields that upstreams are told in.
+        send: Sent = "x_forwarded",
+    }
+}
+
+words! {
+    /// Fields that are believed.
+    Believed {
+        /// `X-Forwarded-For` and `X-Forwarded-Proto`.
+        XForwarded = "x_forwarded",
+        /// `Forwarded` (RFC 7239).
+        Forwarded = "forwarded",
+    }
+}
+
+words! {
+    /// Fields that are sent.
+    Sent {
+        /// `X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto`.
+        XForwarded = "x_forwarded",
+        /// `Forwarded` (RFC 7239).
+        Forwarded = "forwarded",
+        /// Both.
+        Both = "both",
     }
 }
 

@@ -104,11 +104,12 @@ impl Exchange<'_> {
     fn edit(&mut self) -> Result<(), Failure> {
         let Some(plan) = &self.call.plan else { return Ok(()) };
         let origin = request_edit::Origin {
-            peer: self.asked.from.peer,
+            client: self.call.from.address,
             scheme: self.call.scheme(&self.asked.parts, self.asked.from.link),
             version: Version::HTTP_11,
             pseudonym: &self.worker.front.pseudonym,
             id: self.call.id,
+            told: self.call.live.forwarding.told,
         };
         // RFC 9110 §7.6.1. An ordinary request has no other field that concerns its connection. std:111
         self.asked.parts.headers.remove(CONNECTION);

@@ -10,7 +10,7 @@ use bearward::base::tls;
 use bearward::bff::{Bff, settings as bff};
 use bearward::edge::live::Live;
 use bearward::edge::metrics::Metrics;
-use bearward::edge::settings::{Drain, FastPath, Limits, Listener, Settings, TlsFiles, Upstream};
+use bearward::edge::settings::{Drain, FastPath, Forwarding, Limits, Listener, Settings, TlsFiles, Upstream};
 use bearward::edge::upstream::Upstreams;
 use bearward::edge::{DrainReport, Edge};
 use bearward::gate::Gate;
@@ -30,6 +30,7 @@ pub(crate) struct Wanted {
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) workers: usize,
     pub(crate) fast_path: FastPath,
+    pub(crate) forwarding: Forwarding,
 }
 
 /// A running gateway: `/api/*` needs a session, everything else does not.
@@ -66,6 +67,7 @@ impl Wanted {
             tls: None,
             workers: 1,
             fast_path: FastPath::On,
+            forwarding: Forwarding::default(),
         }
     }
 
@@ -89,6 +91,7 @@ impl Wanted {
             upstreams: Upstreams::new(std::slice::from_ref(&self.upstream)).unwrap(),
             metrics: Arc::new(metrics.register(Metrics::register)),
             public_url,
+            forwarding: self.forwarding.clone(),
         }
     }
 
@@ -103,6 +106,7 @@ impl Wanted {
             limits: self.limits,
             drain: self.drain.clone(),
             fast_path: self.fast_path,
+            forwarding: self.forwarding,
         };
         let edge = Edge::start(&settings, &Arc::new(live)).unwrap();
         let address = edge.addresses()[0];
