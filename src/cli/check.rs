@@ -64,7 +64,8 @@ fn line(route: &Route, settings: &Settings) -> String {
     let methods = if methods.is_empty() { String::new() } else { format!("{} ", methods.join(",")) };
     let host = route.host.as_deref().unwrap_or_default();
     let upstream = settings.edge.upstreams.get(route.upstream.0);
-    let upstream = upstream.map_or_else(String::new, |upstream| upstream.url.origin().ascii_serialization());
+    let places = upstream.iter().flat_map(|upstream| &upstream.endpoints);
+    let upstream = places.map(|endpoint| endpoint.place.to_string()).collect::<Vec<_>>().join(", ");
     format!("{methods}{host}{} -> {upstream}, auth {auth}", route.name)
 }
 

@@ -13,10 +13,10 @@ use super::access::{self, Record};
 use super::hops::{self, From};
 use super::live::Live;
 use super::metrics::FORWARDED;
+use super::upstream::{Attempts, Seat};
 use crate::gate::admit::answer_kind;
 use crate::gate::denial::Denial;
 use crate::gate::head::{RequestHead, RequestId};
-use crate::gate::settings::UpstreamId;
 use crate::gate::verdict::{ForwardPlan, Preflight, Refusal};
 
 /// One request.
@@ -33,10 +33,8 @@ pub(super) struct Call {
     pub(super) status: u16,
     /// What became of it, for the record and the counters.
     pub(super) outcome: &'static str,
-    /// Which of the upstream's addresses is tried first.
-    turn: Option<usize>,
-    /// Attempts to connect that failed.
-    attempts: u8,
+    /// Where it goes, attempt by attempt.
+    attempts: Attempts,
 }
 
 /// What a client's connection is secured by.
@@ -56,7 +54,16 @@ pub(super) enum Blame {
 impl Call {
     pub(super) fn new(live: Arc<Live>, id: RequestId) -> Self {
         let (from, started) = (From { address: None, scheme: None }, Instant::now());
-        Self { live, id, from, started, plan: None, status: 0, outcome: FORWARDED, turn: None, attempts: 0 }
+        Self {
+            live,
+            id,
+            from,
+            started,
+            plan: None,
+            status: 0,
+            outcome: FORWARDED,
+            attempts: Attempts::default(),
+        }
     }
 
     /// Finds out where it comes from, before anything else is asked of it.
@@ -101,19 +108,17 @@ impl Call {
         if link == Link::Tls || (for_public && public.scheme() == "https") { "https" } else { "http" }
     }
 
-    /// Where the next attempt to connect goes: an attempt after a failed one goes to the next address, whatever
-    /// other requests do meanwhile.
-    pub(super) fn next_turn(&mut self, upstream: UpstreamId) -> usize {
-        let turn = *self.turn.get_or_insert_with(|| self.live.upstreams.turn(upstream));
-        turn.wrapping_add(usize::from(self.attempts))
+    /// The seat at an endpoint that the attempt under way has, or a new one gets. `peer` is who asks.
+    pub(super) fn seat(&mut self, peer: Option<IpAddr>) -> Option<&mut Seat> {
+        let plan = self.plan.as_ref()?;
+        let key = || plan.affinity().or(peer.map(number)).unwrap_or_default();
+        self.live.upstreams.seat(plan.route.upstream, &mut self.attempts, key)
     }
 
-    /// Counts an attempt to connect that failed, and says whether another may follow. Nothing was sent yet: trying
-    /// another address is safe for every method.
+    /// Counts an attempt to connect that failed, and says whether another may follow.
     pub(super) fn may_try_another(&mut self) -> bool {
-        self.attempts += 1;
-        let more = self.plan.as_ref().is_some_and(|plan| self.live.upstreams.has_more(plan.route.upstream));
-        more && self.attempts < MOST_ATTEMPTS
+        let Some(plan) = &self.plan else { return false };
+        self.live.upstreams.may_try_another(plan.route.upstream, &mut self.attempts)
     }
 
     /// Tells operators why a request could not be forwarded.
@@ -156,4 +161,11 @@ impl Call {
     }
 }
 
-const MOST_ATTEMPTS: u8 = 3;
+/// A number that all connections of a client share: its network, where that has addresses to waste.
+fn number(peer: IpAddr) -> u64 {
+    match peer.to_canonical() {
+        IpAddr::V4(address) => u64::from(address.to_bits()),
+        // RFC 8981: the other half changes from day to day.
+        IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
+    }
+}

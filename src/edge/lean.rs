@@ -19,6 +19,7 @@ mod peer;
 pub(super) mod pool;
 mod request;
 mod response;
+mod wire;
 mod write;
 
 use std::net::IpAddr;

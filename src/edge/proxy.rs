@@ -130,12 +130,10 @@ impl ProxyHttp for Proxy {
     }
 
     async fn upstream_peer(&self, session: &mut Session, call: &mut Call) -> pingora::Result<Box<HttpPeer>> {
-        let Some(plan) = &call.plan else {
-            return Error::e_explain(ErrorType::InternalError, "a request without a plan");
+        let Some(seat) = call.seat(told::peer(session)) else {
+            return Error::e_explain(ErrorType::InternalError, "a request without an upstream");
         };
-        let id = plan.route.upstream;
-        let turn = call.next_turn(id);
-        let mut peer = call.live.upstreams.peer(id, turn).await?;
+        let mut peer = seat.peer().await?;
         if opens_websocket(session.req_header()) {
             // Both sides of a WebSocket may be silent; only its own pings tell whether anyone is there.
             peer.options.read_timeout = peer.options.read_timeout.map(|silence| silence.max(UPGRADED));

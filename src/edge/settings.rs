@@ -1,5 +1,6 @@
 //! What the configuration says about listeners, upstreams and limits.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -93,8 +94,10 @@ pub struct TlsFiles {
 pub struct Upstream {
     /// The name used in logs and metrics.
     pub name: String,
-    /// Scheme, host and port; no path.
-    pub url: Url,
+    /// Its servers; all of them speak the same.
+    pub endpoints: Vec<Endpoint>,
+    /// Which of them serves a request.
+    pub balance: Balance,
     /// Certificates that vouch for the upstream, instead of the machine's roots.
     pub ca_file: Option<PathBuf>,
     /// Whether the upstream is spoken to in HTTP/2 (h2 over TLS, h2c without).
@@ -107,6 +110,42 @@ pub struct Upstream {
     pub write_timeout: Duration,
     /// How long an idle connection is kept for reuse.
     pub idle_timeout: Duration,
+}
+
+/// One server of an upstream.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// Where it is.
+    pub place: Place,
+    /// Its share of the requests, next to the weights of the others; never 0.
+    pub weight: u32,
+}
+
+/// Where a server is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Scheme, host and port; no path.
+    Url(Url),
+}
+
+impl fmt::Display for Place {
+    /// As it is called in logs and metrics, and by the hash that spreads sessions.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(url) => f.write_str(&url.origin().ascii_serialization()),
+        }
+    }
+}
+
+/// Which endpoint of an upstream serves a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Balance {
+    /// One after the other.
+    RoundRobin,
+    /// The one with the fewest requests under way, by its weight.
+    LeastLoaded,
+    /// The same one for all requests of a session, or of an address where there is no session.
+    SessionHash,
 }
 
 /// Limits of what a client may send. Each has an answer of its own when it is passed.

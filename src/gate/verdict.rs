@@ -48,6 +48,14 @@ pub struct Preflight {
     pub methods: Vec<Method>,
 }
 
+impl ForwardPlan {
+    /// A number that all requests of the session share; `None` where there is none. It is random already.
+    pub fn affinity(&self) -> Option<u64> {
+        let [a, b, c, d, e, f, g, h, ..] = *self.session.as_ref()?.session.sid.as_bytes();
+        Some(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+    }
+}
+
 /// What becomes of the request's `Cookie` header fields before the upstream sees them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CookieEdit {

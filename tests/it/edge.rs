@@ -9,3 +9,4 @@ mod limits;
 mod protocols;
 mod smuggling;
 mod tls_upstream;
+mod upstreams;

@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use url::Url;
 
-use super::{positive, url as urls};
+use super::{positive, url as urls, within};
 use crate::config::nearest::nearest;
 use crate::config::problems::Findings;
 use crate::config::raw::edge as raw;
 use crate::config::reader::{At, defaults};
-use crate::edge::settings::Upstream;
+use crate::edge::settings::{Balance, Endpoint, Place, Upstream};
 use crate::gate::settings::UpstreamId;
 
 /// The upstreams found so far. Their order is their ids.
@@ -75,11 +75,14 @@ impl Upstreams {
     fn by_url(&mut self, text: &At<String>, findings: &mut Findings) -> Option<UpstreamId> {
         let url = server(text, findings)?;
         let name = authority(&url);
-        let same = |known: &Upstream| known.url == url && known.name == name;
+        let place = Place::Url(url);
+        let same = |known: &Upstream| {
+            known.name == name && known.endpoints.first().is_some_and(|endpoint| endpoint.place == place)
+        };
         if let Some(index) = self.list.iter().position(same) {
             return Some(UpstreamId(index));
         }
-        let anonymous = new(name, url, defaults()?, findings)?;
+        let anonymous = new(name, vec![Endpoint { place, weight: 1 }], defaults()?, findings)?;
         Some(self.push(anonymous))
     }
 }
@@ -88,34 +91,76 @@ fn upstream(name: &str, raw: raw::Upstream, findings: &mut Findings) -> Option<U
     if let Some(health) = &raw.health {
         findings.not_yet(&health.at, "health probes of upstreams");
     }
-    let endpoints = raw.endpoints?;
-    let urls: Vec<Option<Url>> = endpoints.value.iter().map(|text| server(text, findings)).collect();
-    match urls.len() {
-        0 => {
-            findings
-                .report(&endpoints.at, "an upstream needs an endpoint")
-                .help("write `[http://host:port]`");
-        }
-        1 => {}
-        _ => {
-            findings.not_yet(&endpoints.at, "several endpoints of one upstream");
-        }
-    }
-    let url = urls.into_iter().next()??;
-    let mut upstream = new(name.to_owned(), url, raw.timeouts?.value, findings)?;
+    let endpoints = endpoints(raw.endpoints?, findings);
+    let mut upstream = new(name.to_owned(), endpoints?, raw.timeouts?.value, findings)?;
+    upstream.balance = match raw.balance?.value {
+        raw::Balance::RoundRobin => Balance::RoundRobin,
+        raw::Balance::LeastLoaded => Balance::LeastLoaded,
+        raw::Balance::SessionHash => Balance::SessionHash,
+    };
     upstream.ca_file = raw.ca_file.map(|path| path.value);
     upstream.http2 = raw.http2?.value;
     Some(upstream)
 }
 
-fn new(name: String, url: Url, timeouts: raw::UpstreamTimeouts, findings: &mut Findings) -> Option<Upstream> {
+fn endpoints(list: At<Vec<At<raw::Endpoint>>>, findings: &mut Findings) -> Option<Vec<Endpoint>> {
+    if list.value.is_empty() {
+        findings.report(&list.at, "an upstream needs an endpoint").help("write `[http://host:port]`");
+    }
+    if list.value.len() > MOST_ENDPOINTS {
+        findings
+            .report(&list.at, format!("more than {MOST_ENDPOINTS} endpoints"))
+            .help("give their addresses one name in the DNS: all of them are used");
+    }
+    let wanted = list.value.len();
+    let mut found: Vec<(Endpoint, Range<usize>)> = Vec::new();
+    for raw in list.value {
+        let text = raw.value.url();
+        let place = text.as_ref().and_then(|text| server(text, findings)).map(Place::Url);
+        let weight = match raw.value.weight() {
+            Some(weight) => within(Some(weight), 1..1001, findings),
+            None => Some(1),
+        };
+        let (Some(place), Some(weight), Some(text)) = (place, weight, text) else { continue };
+        if let Some((_, first)) = found.iter().find(|(earlier, _)| earlier.place == place) {
+            findings.report(&text.at, "the same endpoint twice").also(first, "here").help("give it a weight");
+        }
+        if let Some((first, at)) = found.first().filter(|(first, _)| is_https(first) != is_https_at(&place)) {
+            let first = if is_https(first) { "speaks TLS" } else { "does not" };
+            findings
+                .report(&text.at, "the endpoints of one upstream all speak TLS, or none does")
+                .also(at, first)
+                .help("make two upstreams of them");
+        }
+        found.push((Endpoint { place, weight: u32::try_from(weight).ok()? }, text.at));
+    }
+    let whole = found.len() == wanted && !found.is_empty();
+    whole.then(|| found.into_iter().map(|(endpoint, _)| endpoint).collect())
+}
+
+fn is_https(endpoint: &Endpoint) -> bool {
+    is_https_at(&endpoint.place)
+}
+
+fn is_https_at(place: &Place) -> bool {
+    let Place::Url(url) = place;
+    url.scheme() == "https"
+}
+
+fn new(
+    name: String,
+    endpoints: Vec<Endpoint>,
+    timeouts: raw::UpstreamTimeouts,
+    findings: &mut Findings,
+) -> Option<Upstream> {
     let connect = positive(timeouts.connect, findings);
     let read = positive(timeouts.read, findings);
     let write = positive(timeouts.write, findings);
     let idle = positive(timeouts.idle, findings);
     Some(Upstream {
         name,
-        url,
+        endpoints,
+        balance: Balance::RoundRobin,
         ca_file: None,
         http2: false,
         connect_timeout: connect?,
@@ -147,3 +192,6 @@ fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
+
+// A request looks at each of them.
+const MOST_ENDPOINTS: usize = 64;

@@ -1,8 +1,12 @@
 //! `listeners`, `admin`, `upstreams`, `limits`, `drain`, as typed.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
-use crate::config::reader::{At, section, words};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use crate::config::reader::{At, Read, Reader, section, words};
+use crate::config::tree::{Node, Value};
 use crate::config::values::{Period, Size};
 
 section! {
@@ -44,8 +48,9 @@ section! {
     /// Where requests are forwarded.
     Upstream
     required {
-        /// Scheme, host and port of each server: `http://10.0.0.1:8080`. Only one for now.
-        endpoints: Vec<At<String>>,
+        /// Its servers: scheme, host and port of each, as in `http://10.0.0.1:8080`; at most 64. All addresses of a
+        /// host's name are used.
+        endpoints: Vec<At<Endpoint>>,
     }
     optional {
         /// How its servers are probed. Not supported yet.
@@ -54,10 +59,87 @@ section! {
         ca_file: PathBuf,
     }
     defaults {
+        /// Which of its endpoints serves a request.
+        balance: Balance = "round_robin",
         /// Whether it is spoken to in HTTP/2.
         http2: bool = false,
         /// How long it may take.
         timeouts: UpstreamTimeouts = {},
+    }
+}
+
+words! {
+    /// Which endpoint of an upstream serves a request.
+    Balance {
+        /// One after the other.
+        RoundRobin = "round_robin",
+        /// The one with the fewest requests under way.
+        LeastLoaded = "least_loaded",
+        /// The same one for all requests of a session; of a client's address where there is no session.
+        SessionHash = "session_hash",
+    }
+}
+
+section! {
+    /// A server of an upstream.
+    WeightedEndpoint
+    required {
+        /// Scheme, host and port: `http://10.0.0.1:8080`.
+        url: String,
+    }
+    defaults {
+        /// Its share of the requests, next to the weights of the others: 1 to 1000.
+        weight: u32 = 1,
+    }
+}
+
+/// A server of an upstream: its URL, or its URL and its weight.
+pub(crate) enum Endpoint {
+    /// The URL alone.
+    Url(At<String>),
+    /// More of it.
+    Weighted(WeightedEndpoint),
+}
+
+impl Endpoint {
+    /// Its URL.
+    pub(crate) fn url(&self) -> Option<At<String>> {
+        match self {
+            Self::Url(url) => Some(url.clone()),
+            Self::Weighted(endpoint) => endpoint.url.clone(),
+        }
+    }
+
+    /// Its weight, where it stands there.
+    pub(crate) fn weight(&self) -> Option<At<u32>> {
+        match self {
+            Self::Url(_) => None,
+            Self::Weighted(endpoint) => endpoint.weight.clone(),
+        }
+    }
+}
+
+impl Read for Endpoint {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        match &node.value {
+            Value::Mapping(_) => WeightedEndpoint::read(node, reader).map(Self::Weighted),
+            Value::Scalar(_) | Value::List(_) => reader.at(node).map(Self::Url),
+        }
+    }
+}
+
+impl JsonSchema for Endpoint {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Endpoint".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let weighted = generator.subschema_for::<WeightedEndpoint>();
+        json_schema!({ "anyOf": [weighted, { "type": "string" }] })
     }
 }
 

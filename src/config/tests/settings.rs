@@ -145,7 +145,7 @@ fn upstreams_routes_and_switches() {
          limits: { head_bytes: 8KiB, uri_bytes: 8192 }\nendpoints: { base_path: /auth }\n\
          trusted_origins: [https://Other.example.com:443]\n";
     let settings = load(&text);
-    assert_eq!(settings.edge.upstreams[0].url.as_str(), "https://orders.internal:8443/");
+    assert_eq!(settings.edge.upstreams[0].endpoints[0].place.to_string(), "https://orders.internal:8443");
     assert!(settings.edge.upstreams[0].http2);
     assert_eq!(settings.edge.upstreams[0].read_timeout, Duration::from_secs(300));
     assert_eq!(settings.edge.admin, None);

@@ -14,7 +14,6 @@ use bytes::Bytes;
 use http::header::CONNECTION;
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Version};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::body::{Body, Step};
@@ -22,6 +21,7 @@ use super::client::Client;
 use super::failure::Failure;
 use super::peer::{Age, Answer, Peer};
 use super::response::{self, Framing, Persistence, ResponseHead};
+use super::wire::Wire;
 use super::{After, Origin, request, target, write};
 use crate::edge::call::{Blame, Call};
 use crate::edge::deadline::Wait;
@@ -97,7 +97,7 @@ impl Exchange<'_> {
         // `accept` has seen to it; a route of an upstream that is not there is refused like one that is down.
         let plain = self.call.live.upstreams.plain(upstream).ok_or(Failure::Unreachable)?;
         self.edit()?;
-        let (peer, response) = self.ask(upstream, &plain).await?;
+        let (peer, response) = self.ask(&plain).await?;
         self.pass_on(peer, response, &plain).await
     }
 
@@ -117,10 +117,10 @@ impl Exchange<'_> {
     }
 
     /// Sends the request until an upstream has answered it with a head.
-    async fn ask(&mut self, id: UpstreamId, plain: &Plain) -> Result<(Peer, ResponseHead), Failure> {
+    async fn ask(&mut self, plain: &Plain) -> Result<(Peer, ResponseHead), Failure> {
         let mut age = Age::Pooled;
         loop {
-            let mut peer = self.connect(id, plain, age).await?;
+            let mut peer = self.connect(plain, age).await?;
             match self.exchange_heads(&mut peer, plain).await {
                 Ok(response) => return Ok((peer, response)),
                 // RFC 9110 §9.2.2, RFC 9112 §9.3.1: an idle connection may have been closed just then. Nothing came
@@ -131,27 +131,30 @@ impl Exchange<'_> {
         }
     }
 
-    async fn connect(&mut self, id: UpstreamId, plain: &Plain, age: Age) -> Result<Peer, Failure> {
+    async fn connect(&mut self, plain: &Plain, age: Age) -> Result<Peer, Failure> {
         loop {
-            let turn = self.call.next_turn(id);
-            let address = self.call.live.upstreams.address(id, turn).await.ok_or(Failure::Unresolved)?;
-            if age == Age::Pooled
-                && let Some(tcp) = self.worker.pool.take(address)
-            {
-                return Ok(Peer::new(tcp, address, Age::Pooled));
-            }
-            let failure = match timeout(plain.connect_timeout, TcpStream::connect(address)).await {
-                Ok(Ok(tcp)) => {
-                    // A connection that cannot be configured is broken and ends at its first write.
-                    drop(tcp.set_nodelay(true));
-                    return Ok(Peer::new(tcp, address, Age::Fresh));
-                }
-                Ok(Err(_)) => Failure::Unreachable,
-                Err(_) => Failure::ConnectTimeout,
+            let failure = match self.try_connect(plain, age).await {
+                Ok(peer) => return Ok(peer),
+                Err(failure) => failure,
             };
             if !self.call.may_try_another() {
                 return Err(failure);
             }
+        }
+    }
+
+    async fn try_connect(&mut self, plain: &Plain, age: Age) -> Result<Peer, Failure> {
+        let seat = self.call.seat(self.asked.from.peer).ok_or(Failure::Unreachable)?;
+        let address = seat.address().await.ok_or(Failure::Unresolved)?;
+        if age == Age::Pooled
+            && let Some(wire) = self.worker.pool.take(address)
+        {
+            return Ok(Peer::new(wire, address.clone(), Age::Pooled));
+        }
+        match timeout(plain.connect_timeout, Wire::connect(address)).await {
+            Ok(Ok(wire)) => Ok(Peer::new(wire, address.clone(), Age::Fresh)),
+            Ok(Err(_)) => Err(Failure::Unreachable),
+            Err(_) => Err(Failure::ConnectTimeout),
         }
     }
 
@@ -259,8 +262,8 @@ impl Exchange<'_> {
         }
         // A connection is used again only where its response ended exactly: what is left over belongs to nobody.
         if persistence == Persistence::Persists && framing != Framing::UntilClose && peer.rest().is_empty() {
-            let address = peer.address;
-            self.worker.pool.put(address, peer.into_tcp(), plain.idle_timeout);
+            let (address, wire) = peer.into_parts();
+            self.worker.pool.put(address, wire, plain.idle_timeout);
         }
         Ok(())
     }

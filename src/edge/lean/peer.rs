@@ -3,19 +3,19 @@
 //! A connection, and what was read off it and not yet passed on.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead as _, ReadBuf};
-use tokio::net::TcpStream;
 
+use super::wire::Wire;
 use crate::edge::buffers;
+use crate::edge::upstream::Address;
 
 /// A connection to an upstream. It holds a buffer only while bytes wait in it.
 pub(super) struct Peer {
-    tcp: TcpStream,
-    pub(super) address: SocketAddr,
+    wire: Wire,
+    address: Address,
     pub(super) age: Age,
     read: Vec<u8>,
     /// How much of `read` was passed on.
@@ -39,8 +39,8 @@ pub(super) enum Answer {
 }
 
 impl Peer {
-    pub(super) const fn new(tcp: TcpStream, address: SocketAddr, age: Age) -> Self {
-        Self { tcp, address, age, read: Vec::new(), taken: 0, answer: Answer::None }
+    pub(super) const fn new(wire: Wire, address: Address, age: Age) -> Self {
+        Self { wire, address, age, read: Vec::new(), taken: 0, answer: Answer::None }
     }
 
     /// What was read and not yet passed on.
@@ -61,7 +61,7 @@ impl Peer {
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         buffers::with_scratch(|scratch| {
             let mut read = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut read))?;
+            ready!(Pin::new(&mut self.wire).poll_read(cx, &mut read))?;
             let amount = read.filled().len();
             if amount > 0 {
                 self.answer = Answer::Begun;
@@ -81,12 +81,12 @@ impl Peer {
         sent: &mut usize,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        buffers::poll_write_all(&mut self.tcp, bytes, sent, cx)
+        buffers::poll_write_all(&mut self.wire, bytes, sent, cx)
     }
 
     /// The connection, for another request.
-    pub(super) fn into_tcp(self) -> TcpStream {
+    pub(super) fn into_parts(self) -> (Address, Wire) {
         buffers::give_back(self.read);
-        self.tcp
+        (self.address, self.wire)
     }
 }

@@ -4,20 +4,21 @@
 //! comes next is not the answer to the next request. std:118
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::Instant;
+
+use super::wire::Wire;
+use crate::edge::upstream::Address;
 
 /// The lock is the worker's own: nobody else ever waits for it.
 #[derive(Debug, Default)]
-pub(in crate::edge) struct Pool(Mutex<HashMap<SocketAddr, Vec<Idle>>>);
+pub(in crate::edge) struct Pool(Mutex<HashMap<Address, Vec<Idle>>>);
 
 #[derive(Debug)]
 struct Idle {
-    tcp: TcpStream,
+    wire: Wire,
     until: Instant,
 }
 
@@ -25,30 +26,30 @@ impl Idle {
     fn is_good(&self, now: Instant) -> bool {
         let mut byte = [0];
         now < self.until
-            && matches!(self.tcp.try_read(&mut byte), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+            && matches!(self.wire.try_read(&mut byte), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
     }
 }
 
 impl Pool {
     /// The connection to `address` that was used last, where there is a good one.
-    pub(super) fn take(&self, address: SocketAddr) -> Option<TcpStream> {
+    pub(super) fn take(&self, address: &Address) -> Option<Wire> {
         let mut all = self.lock();
-        let idle = all.get_mut(&address)?;
+        let idle = all.get_mut(address)?;
         let now = Instant::now();
         while let Some(one) = idle.pop() {
             if one.is_good(now) {
-                return Some(one.tcp);
+                return Some(one.wire);
             }
         }
         None
     }
 
     /// Keeps a connection that may carry another request.
-    pub(super) fn put(&self, address: SocketAddr, tcp: TcpStream, idle_timeout: Duration) {
+    pub(super) fn put(&self, address: Address, wire: Wire, idle_timeout: Duration) {
         let mut all = self.lock();
         let idle = all.entry(address).or_default();
         if idle.len() < MOST_IDLE {
-            idle.push(Idle { tcp, until: Instant::now() + idle_timeout });
+            idle.push(Idle { wire, until: Instant::now() + idle_timeout });
         }
     }
 
@@ -70,7 +71,7 @@ impl Pool {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Vec<Idle>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Address, Vec<Idle>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -83,54 +84,63 @@ const SWEEP: Duration = Duration::from_secs(2);
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
     const LONG: Duration = Duration::from_secs(60);
 
-    async fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
-        let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    async fn pair(listener: &TcpListener) -> (Wire, TcpStream) {
+        let ours = Wire::connect(&at(listener)).await.unwrap();
         (ours, listener.accept().await.unwrap().0)
+    }
+
+    fn at(listener: &TcpListener) -> Address {
+        Address::Inet(listener.local_addr().unwrap())
+    }
+
+    fn tcp(wire: &Wire) -> &TcpStream {
+        let Wire::Tcp(tcp) = wire;
+        tcp
     }
 
     #[tokio::test]
     async fn the_last_used_good_connection_is_taken() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let address = at(&listener);
         let pool = Pool::default();
-        assert!(pool.take(address).is_none());
+        assert!(pool.take(&address).is_none());
         let (good, _open) = pair(&listener).await;
-        let port = good.local_addr().unwrap();
+        let port = tcp(&good).local_addr().unwrap();
         let (closed, theirs) = pair(&listener).await;
         let (talks, mut talker) = pair(&listener).await;
         let (expired, _also_open) = pair(&listener).await;
         drop(theirs);
         talker.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
-        closed.readable().await.unwrap();
-        talks.readable().await.unwrap();
-        pool.put(address, good, LONG);
-        pool.put(address, closed, LONG);
-        pool.put(address, talks, LONG);
-        pool.put(address, expired, Duration::ZERO);
-        assert_eq!(pool.take(address).unwrap().local_addr().unwrap(), port);
-        assert!(pool.take(address).is_none());
+        tcp(&closed).readable().await.unwrap();
+        tcp(&talks).readable().await.unwrap();
+        pool.put(address.clone(), good, LONG);
+        pool.put(address.clone(), closed, LONG);
+        pool.put(address.clone(), talks, LONG);
+        pool.put(address.clone(), expired, Duration::ZERO);
+        assert_eq!(tcp(&pool.take(&address).unwrap()).local_addr().unwrap(), port);
+        assert!(pool.take(&address).is_none());
     }
 
     #[tokio::test]
     async fn idle_connections_are_bounded_and_swept() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let address = at(&listener);
         let pool = Pool::default();
         let (expired, mut theirs) = pair(&listener).await;
-        pool.put(address, expired, Duration::ZERO);
+        pool.put(address.clone(), expired, Duration::ZERO);
         pool.sweep();
         assert_eq!(theirs.read(&mut [0]).await.unwrap(), 0);
         assert!(pool.lock().is_empty());
         let mut others = Vec::new();
         for _ in 0..MOST_IDLE + 3 {
             let (ours, theirs) = pair(&listener).await;
-            pool.put(address, ours, LONG);
+            pool.put(address.clone(), ours, LONG);
             others.push(theirs);
         }
         pool.sweep();

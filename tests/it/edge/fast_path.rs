@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bearward::edge::settings::FastPath;
 
-use crate::support::gateway::{Gateway, Wanted};
+use crate::support::gateway::{Gateway, Wanted, endpoint};
 use crate::support::raw::Raw;
 use crate::support::scripted::{Script, Scripted, Then, script};
 use crate::support::session::with_session;
@@ -283,7 +283,7 @@ async fn an_address_that_refuses_is_passed_over() {
     // `localhost` is two addresses on many machines; the upstream listens on one of them.
     let upstream = Upstream::start().await;
     let mut wanted = Wanted::before(upstream.address);
-    wanted.upstream.url = format!("http://localhost:{}", upstream.address.port()).parse().unwrap();
+    wanted.upstream.endpoints = vec![endpoint(&format!("http://localhost:{}", upstream.address.port()))];
     let gateway = wanted.start().await;
     for _ in 0..4 {
         assert_eq!(Raw::connect(gateway.address).await.call(get("/")).await.status, 200);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::gateway::Wanted;
+use crate::support::gateway::{Wanted, endpoint};
 use crate::support::raw::Raw;
 use crate::support::session::{NEXT_COOKIE, with_session};
 use crate::support::upstream::Upstream;
@@ -45,7 +45,7 @@ async fn an_upstream_is_found_by_its_name() {
     // `localhost` is two addresses on many machines; the upstream listens on one of them.
     let upstream = Upstream::start().await;
     let mut wanted = Wanted::before(upstream.address);
-    wanted.upstream.url = format!("http://localhost:{}", upstream.address.port()).parse().unwrap();
+    wanted.upstream.endpoints = vec![endpoint(&format!("http://localhost:{}", upstream.address.port()))];
     let gateway = wanted.start().await;
     let address = gateway.address;
     let calls = (0..20).map(|_| async move {

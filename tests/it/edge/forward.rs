@@ -1,6 +1,6 @@
 //! Requests and responses on their way through.
 
-use crate::support::gateway::{Wanted, certificate};
+use crate::support::gateway::{Wanted, certificate, endpoint};
 use crate::support::raw::Raw;
 use crate::support::session::{NEXT_COOKIE, with_session};
 use crate::support::upstream::Upstream;
@@ -167,7 +167,7 @@ async fn a_reload_takes_effect_on_connections_that_stay() {
     assert_eq!((first.requests(), second.requests()), (1, 1));
     let (_folder, cert, _) = certificate();
     let mut https = Wanted::before(second.address);
-    https.upstream.url = "https://localhost".parse().unwrap();
+    https.upstream.endpoints = vec![endpoint("https://localhost")];
     https.upstream.ca_file = Some(cert);
     assert!(gateway.reload(&https).await.is_err());
 }

@@ -2,7 +2,7 @@
 
 use bearward::edge::settings::TlsFiles;
 
-use crate::support::gateway::{Wanted, certificate, certificate_for};
+use crate::support::gateway::{Wanted, certificate, certificate_for, endpoint};
 use crate::support::raw::Raw;
 use crate::support::upstream::Upstream;
 
@@ -15,7 +15,7 @@ async fn a_verified_upstream_is_served_in_both_versions() {
     let inner = inner.start().await;
     for (http2, version) in [(false, "1.1 bearward-"), (true, "2 bearward-")] {
         let mut outer = Wanted::before(upstream.address);
-        outer.upstream.url = format!("https://localhost:{}", inner.address.port()).parse().unwrap();
+        outer.upstream.endpoints = vec![endpoint(&format!("https://localhost:{}", inner.address.port()))];
         outer.upstream.ca_file = Some(cert.clone());
         outer.upstream.http2 = http2;
         let outer = outer.start().await;
@@ -45,7 +45,7 @@ async fn an_upstream_that_cannot_prove_itself_is_a_502() {
         inner.tls = Some(files);
         let inner = inner.start().await;
         let mut outer = Wanted::before(upstream.address);
-        outer.upstream.url = format!("https://localhost:{}", inner.address.port()).parse().unwrap();
+        outer.upstream.endpoints = vec![endpoint(&format!("https://localhost:{}", inner.address.port()))];
         outer.upstream.ca_file = Some(trusted);
         let outer = outer.start().await;
         let mut client = Raw::connect(outer.address).await;

@@ -10,7 +10,9 @@ use bearward::base::tls;
 use bearward::bff::{Bff, settings as bff};
 use bearward::edge::live::Live;
 use bearward::edge::metrics::Metrics;
-use bearward::edge::settings::{Drain, FastPath, Forwarding, Limits, Listener, Settings, TlsFiles, Upstream};
+use bearward::edge::settings::{
+    Balance, Drain, Endpoint, FastPath, Forwarding, Limits, Listener, Place, Settings, TlsFiles, Upstream,
+};
 use bearward::edge::upstream::Upstreams;
 use bearward::edge::{DrainReport, Edge};
 use bearward::gate::Gate;
@@ -46,7 +48,8 @@ impl Wanted {
         Self {
             upstream: Upstream {
                 name: "echo".to_owned(),
-                url: format!("http://{upstream}").parse().unwrap(),
+                endpoints: vec![endpoint(&format!("http://{upstream}"))],
+                balance: Balance::RoundRobin,
                 ca_file: None,
                 http2: false,
                 connect_timeout: Duration::from_secs(2),
@@ -144,6 +147,11 @@ fn route(path: &str, auth: Auth) -> Route {
         set_headers: Vec::new(),
         cors: None,
     }
+}
+
+/// A server of an upstream.
+pub(crate) fn endpoint(url: &str) -> Endpoint {
+    Endpoint { place: Place::Url(url.parse().unwrap()), weight: 1 }
 }
 
 /// A certificate for `localhost`, its key, and the directory that keeps them.

@@ -1,0 +1,179 @@
+//! One server of an upstream, and a request's seat there.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType};
+use url::{Host, Url};
+
+use super::address::Address;
+use super::balance;
+use super::name::Name;
+use super::standing::Standing;
+use super::trust::Trust;
+use super::{UpstreamError, peer};
+use crate::edge::settings::{self, Place, Upstream};
+
+/// One server.
+pub(super) struct Endpoint {
+    /// As it is called in logs and metrics.
+    pub(super) name: String,
+    pub(super) weight: u32,
+    /// Its place in the hash of sessions.
+    pub(super) seed: u64,
+    pub(super) standing: Arc<Standing>,
+    source: Source,
+    /// What pingora is told of it, but for an address that is looked up.
+    template: HttpPeer,
+}
+
+/// Where its addresses come from.
+enum Source {
+    Fixed(Address),
+    Name(Arc<Name>),
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    pub(super) fn new(
+        settings: &settings::Endpoint,
+        upstream: &Upstream,
+        trust: &Trust,
+    ) -> Result<Self, UpstreamError> {
+        let name = settings.place.to_string();
+        let Place::Url(url) = &settings.place;
+        let (source, template) = at_url(url, upstream, trust)?;
+        Ok(Self {
+            weight: settings.weight.max(1),
+            seed: balance::seed(&name),
+            name,
+            standing: Arc::default(),
+            source,
+            template,
+        })
+    }
+
+    /// How many addresses it is known to have.
+    pub(super) fn known_addresses(&self) -> usize {
+        match &self.source {
+            Source::Fixed(_) => 1,
+            Source::Name(name) => name.known(),
+        }
+    }
+
+    /// One for tests of whatever needs one.
+    #[cfg(test)]
+    pub(super) fn told(url: &str, weight: u32) -> Arc<Self> {
+        let settings = super::tests::upstream(&[url]);
+        let endpoint = settings::Endpoint { weight, ..settings.endpoints[0].clone() };
+        Arc::new(Self::new(&endpoint, &settings, &Trust::of(&[])).unwrap())
+    }
+
+    #[cfg(test)]
+    pub(super) fn host_name(&self) -> Option<&Name> {
+        match &self.source {
+            Source::Fixed(_) => None,
+            Source::Name(name) => Some(name),
+        }
+    }
+}
+
+fn at_url(url: &Url, upstream: &Upstream, trust: &Trust) -> Result<(Source, HttpPeer), UpstreamError> {
+    let bad_url = || UpstreamError::Url(upstream.name.clone());
+    let https = match url.scheme() {
+        "https" => true,
+        "http" => false,
+        _ => return Err(bad_url()),
+    };
+    let port = url.port_or_known_default().ok_or_else(bad_url)?;
+    let (fixed, name) = match url.host().ok_or_else(bad_url)? {
+        Host::Ipv4(address) => (Some(IpAddr::V4(address)), ""),
+        Host::Ipv6(address) => (Some(IpAddr::V6(address)), ""),
+        Host::Domain(name) => (None, name),
+    };
+    if https && name.is_empty() {
+        return Err(UpstreamError::Name(upstream.name.clone()));
+    }
+    let address = SocketAddr::new(fixed.unwrap_or(IpAddr::from([127, 0, 0, 1])), port);
+    let mut template = HttpPeer::new(address, https, name.to_owned());
+    peer::set_options(&mut template, upstream, https);
+    if https {
+        template.options.ca = trust.of_upstream(upstream)?;
+    }
+    let source = match fixed {
+        Some(_) => Source::Fixed(Address::Inet(address)),
+        None => Source::Name(Name::new(name, port)),
+    };
+    Ok((source, template))
+}
+
+/// A request's seat at an endpoint: it counts there for as long as this exists.
+pub(in crate::edge) struct Seat {
+    endpoint: Arc<Endpoint>,
+    /// Whose turn it was among the addresses, and how often that went on.
+    turn: usize,
+    address: Option<Address>,
+}
+
+impl Seat {
+    /// Sits down; `None` where no seat is free.
+    pub(super) fn at(endpoint: &Arc<Endpoint>) -> Option<Self> {
+        if !endpoint.standing.enter(None) {
+            return None;
+        }
+        let turn = match &endpoint.source {
+            Source::Fixed(_) => 0,
+            Source::Name(name) => name.turn(),
+        };
+        Some(Self { endpoint: Arc::clone(endpoint), turn, address: None })
+    }
+
+    /// Where to connect to; `None` where the name has no address.
+    pub(in crate::edge) async fn address(&mut self) -> Option<&Address> {
+        self.address = match &self.endpoint.source {
+            Source::Fixed(address) => Some(address.clone()),
+            Source::Name(name) => name.address(self.turn).await.map(Address::Inet),
+        };
+        self.address.as_ref()
+    }
+
+    /// The same in pingora's words.
+    pub(in crate::edge) async fn peer(&mut self) -> pingora::Result<Box<HttpPeer>> {
+        let mut peer = Box::new(self.endpoint.template.clone());
+        let fixed = matches!(self.endpoint.source, Source::Fixed(_));
+        match self.address().await {
+            Some(_) if fixed => {}
+            Some(address) => peer._address = address.to_pingora(),
+            None => {
+                let error = Error::explain(ErrorType::ConnectError, "the host name does not resolve");
+                return Err(error.into_up());
+            }
+        }
+        Ok(peer)
+    }
+
+    /// The connection could not be made: the next one goes to another address, where there is one.
+    pub(super) fn move_on(&mut self) {
+        self.turn = self.turn.wrapping_add(1);
+        if let (Source::Name(name), Some(Address::Inet(address))) = (&self.endpoint.source, &self.address) {
+            name.avoid(*address);
+        }
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.endpoint.standing.leave();
+    }
+}

@@ -1,0 +1,82 @@
+//! Upstreams as the two paths use them.
+
+use super::*;
+use crate::edge::settings::Endpoint as EndpointSettings;
+
+pub(super) fn upstream(urls: &[&str]) -> Upstream {
+    let endpoint = |url: &&str| EndpointSettings { place: Place::Url(url.parse().unwrap()), weight: 1 };
+    Upstream {
+        name: "orders".to_owned(),
+        endpoints: urls.iter().map(endpoint).collect(),
+        balance: Balance::RoundRobin,
+        ca_file: None,
+        http2: false,
+        connect_timeout: Duration::from_secs(1),
+        read_timeout: Duration::from_secs(1),
+        write_timeout: Duration::from_secs(1),
+        idle_timeout: Duration::from_secs(1),
+    }
+}
+
+const FIRST: UpstreamId = UpstreamId(0);
+
+async fn address(upstreams: &Upstreams, attempts: &mut Attempts) -> Option<String> {
+    let peer = upstreams.seat(FIRST, attempts, || 0)?.peer().await.ok()?;
+    Some(peer._address.to_string())
+}
+
+#[test]
+fn a_certificate_is_always_verified_against_a_name() {
+    tls::install_provider();
+    for url in ["https://10.0.0.1", "https://[::1]:8443"] {
+        let error = Upstreams::new(&[upstream(&[url])]).unwrap_err();
+        assert!(matches!(error, UpstreamError::Name(_)), "{error}");
+    }
+}
+
+#[test]
+fn endpoints_are_http_or_https_and_alike() {
+    assert!(matches!(Upstreams::new(&[upstream(&["ftp://h/"])]), Err(UpstreamError::Url(_))));
+    let many = vec!["http://a"; 65];
+    for urls in [&["http://a", "https://b"][..], &[], &many] {
+        assert!(matches!(Upstreams::new(&[upstream(urls)]), Err(UpstreamError::Endpoints(_))));
+    }
+}
+
+#[tokio::test]
+async fn requests_go_from_endpoint_to_endpoint() {
+    let upstreams = Upstreams::new(&[upstream(&["http://192.0.2.1:81", "http://192.0.2.2:81"])]).unwrap();
+    for expected in ["192.0.2.1:81", "192.0.2.2:81", "192.0.2.1:81"] {
+        let mut attempts = Attempts::default();
+        assert_eq!(address(&upstreams, &mut attempts).await.unwrap(), expected);
+        // An attempt keeps its seat.
+        assert_eq!(address(&upstreams, &mut attempts).await.unwrap(), expected);
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_after_a_failed_one_goes_elsewhere() {
+    let upstreams = Upstreams::new(&[upstream(&["http://192.0.2.1:81", "http://192.0.2.2:81"])]).unwrap();
+    let mut attempts = Attempts::default();
+    let first = address(&upstreams, &mut attempts).await.unwrap();
+    assert!(upstreams.may_try_another(FIRST, &mut attempts));
+    assert_ne!(address(&upstreams, &mut attempts).await.unwrap(), first);
+    assert!(!upstreams.may_try_another(FIRST, &mut attempts), "all were tried");
+    drop(attempts);
+    assert!(upstreams.all[0].endpoints.iter().all(|endpoint| endpoint.standing.in_flight() == 0));
+}
+
+#[tokio::test]
+async fn all_addresses_of_a_name_are_tried_at_most_three() {
+    let upstreams = Upstreams::new(&[upstream(&["http://many.invalid:81"])]).unwrap();
+    let addresses = [1, 2, 3, 4].map(|last| ([192, 0, 2, last], 81).into());
+    upstreams.all[0].endpoints[0].host_name().unwrap().tell(&addresses);
+    let mut attempts = Attempts::default();
+    for (expected, another) in [("192.0.2.1:81", true), ("192.0.2.2:81", true), ("192.0.2.3:81", false)] {
+        assert_eq!(address(&upstreams, &mut attempts).await.unwrap(), expected);
+        assert_eq!(upstreams.may_try_another(FIRST, &mut attempts), another);
+    }
+    // Those that failed are passed over by others.
+    assert_eq!(address(&upstreams, &mut Attempts::default()).await.unwrap(), "192.0.2.4:81");
+    assert_eq!(address(&upstreams, &mut Attempts::default()).await.unwrap(), "192.0.2.4:81");
+}

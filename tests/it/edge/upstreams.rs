@@ -1,0 +1,115 @@
+//! Upstreams of several endpoints, on both paths.
+
+use std::net::SocketAddr;
+
+use bearward::edge::settings::{Balance, FastPath};
+
+use crate::support::gateway::{Gateway, Wanted, endpoint};
+use crate::support::raw::Raw;
+use crate::support::session::with_session;
+use crate::support::upstream::Upstream;
+
+const PATHS: [FastPath; 2] = [FastPath::On, FastPath::Off];
+const GET: &str = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+const POST: &str = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok";
+
+fn before(addresses: &[SocketAddr], path: FastPath) -> Wanted {
+    let mut wanted = Wanted::before(addresses[0]);
+    wanted.upstream.endpoints =
+        addresses.iter().map(|address| endpoint(&format!("http://{address}"))).collect();
+    wanted.fast_path = path;
+    wanted
+}
+
+async fn call(gateway: &Gateway, request: impl AsRef<[u8]>) -> u16 {
+    Raw::connect(gateway.address).await.call(request).await.status
+}
+
+/// An address on which nobody listens.
+fn gone() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[tokio::test]
+async fn both_paths_take_turns_in_one_row() {
+    let (one, other) = (Upstream::start().await, Upstream::start().await);
+    let gateway = before(&[one.address, other.address], FastPath::On).start().await;
+    for (number, request) in [GET, POST, POST, GET, GET, POST].into_iter().enumerate() {
+        assert_eq!(call(&gateway, request).await, 200);
+        assert_eq!((one.requests(), other.requests()), (number / 2 + 1, number.div_ceil(2)));
+    }
+}
+
+#[tokio::test]
+async fn weights_are_kept() {
+    let (one, other) = (Upstream::start().await, Upstream::start().await);
+    let mut wanted = before(&[one.address, other.address], FastPath::On);
+    wanted.upstream.endpoints[1].weight = 3;
+    let gateway = wanted.start().await;
+    for number in 0..40 {
+        assert_eq!(call(&gateway, if number % 2 == 0 { GET } else { POST }).await, 200);
+    }
+    assert!(other.requests().abs_diff(30) <= 2, "{}", other.requests());
+}
+
+#[tokio::test]
+async fn the_least_loaded_endpoint_is_chosen_whoever_loads_it() {
+    let (one, other) = (Upstream::start().await, Upstream::start().await);
+    let mut wanted = before(&[one.address, other.address], FastPath::On);
+    wanted.upstream.balance = Balance::LeastLoaded;
+    let gateway = wanted.start().await;
+    // Each waits at an endpoint of its own, though they take different paths.
+    let mut waiting = Vec::new();
+    for request in [
+        "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n",
+        "POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok",
+        "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n",
+    ] {
+        let mut client = Raw::connect(gateway.address).await;
+        client.send(request).await;
+        waiting.push(client);
+        while one.requests() + other.requests() < waiting.len() {
+            tokio::task::yield_now().await;
+        }
+    }
+    let fewer = if one.requests() == 1 { &one } else { &other };
+    assert_eq!((one.requests() + other.requests(), fewer.requests()), (3, 1));
+    assert_eq!(call(&gateway, GET).await, 200);
+    assert_eq!(fewer.requests(), 2);
+    (0..2).for_each(|_| [&one, &other].map(Upstream::permit).into_iter().collect());
+    for client in &mut waiting {
+        assert_eq!(client.response().await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_session_stays_at_one_endpoint() {
+    let upstreams = [Upstream::start().await, Upstream::start().await, Upstream::start().await];
+    let addresses: Vec<_> = upstreams.iter().map(|upstream| upstream.address).collect();
+    let mut wanted = before(&addresses, FastPath::On);
+    wanted.upstream.balance = Balance::SessionHash;
+    let gateway = wanted.start().await;
+    for number in 0..10 {
+        let head = if number % 2 == 0 {
+            "GET /api/a HTTP/1.1\r\nHost: a\r\n"
+        } else {
+            "POST /api/a HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n"
+        };
+        assert_eq!(call(&gateway, with_session(head)).await, 200);
+    }
+    let mut shares = upstreams.each_ref().map(Upstream::requests);
+    shares.sort_unstable();
+    assert_eq!(shares, [0, 0, 10]);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_refuses_is_passed_over_for_every_method() {
+    for path in PATHS {
+        let upstream = Upstream::start().await;
+        let gateway = before(&[gone(), upstream.address], path).start().await;
+        for request in [GET, POST, POST, GET] {
+            assert_eq!(call(&gateway, request).await, 200, "{path:?}");
+        }
+        assert_eq!(upstream.requests(), 4);
+    }
+}
