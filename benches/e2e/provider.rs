@@ -1,6 +1,7 @@
 //! The provider of the end-to-end benchmark: one client, one user, tokens of the size that is met in practice.
 //!
-//! `bench_provider CLIENT_SECRET REDIRECT_URI`; prints the issuer and serves until it is ended.
+//! `bench_provider CLIENT_SECRET REDIRECT_URI [SECONDS]`; prints the issuer and serves until it is ended. An access token
+//! lives an hour, or as many seconds.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measuring tool")]
 
 use std::time::Duration;
@@ -11,11 +12,12 @@ use devidp::{Client, Provider, Settings, SigningAlgorithm, User};
 async fn main() {
     let mut args = std::env::args().skip(1);
     let (secret, redirect_uri) = (args.next().unwrap(), args.next().unwrap());
+    let life = args.next().map_or(3600, |seconds| seconds.parse().unwrap());
     let groups = ["staff", "orders-read", "orders-write", "billing-read", "reports", "support-level-2"];
     let settings = Settings {
         clients: vec![Client::new("bearward", secret, redirect_uri)],
         users: vec![User::new("alice", "Alice Archer", &groups)],
-        access_token_life: Duration::from_secs(3600),
+        access_token_life: Duration::from_secs(life),
         signing: SigningAlgorithm::Rs256,
         ..Settings::default()
     };
