@@ -52,6 +52,9 @@ impl Proxy {
                 return Some(Denial::HeadTooLarge);
             }
         }
+        if !told::may_expect(head) {
+            return Some(Denial::ExpectationFailed);
+        }
         request_edit::is_loop(&head.headers, &self.front.pseudonym).then_some(Denial::Loop)
     }
 
@@ -147,6 +150,7 @@ impl ProxyHttp for Proxy {
         request: &mut RequestHeader,
         call: &mut Call,
     ) -> pingora::Result<()> {
+        told::settle_expectation(session, request).await?;
         let Some(plan) = &call.plan else { return Ok(()) };
         let origin = Origin {
             client: call.from.address,

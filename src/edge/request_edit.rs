@@ -8,9 +8,9 @@
 use std::net::IpAddr;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use http::header::{AUTHORIZATION, COOKIE, FORWARDED, HOST, HeaderName, VIA};
+use http::header::{AUTHORIZATION, COOKIE, FORWARDED, HOST, HeaderName, MAX_FORWARDS, VIA};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Version};
+use http::{HeaderMap, HeaderValue, Method, Version};
 use pingora::http::RequestHeader;
 use pingora::{ErrorType, OrErr as _};
 
@@ -80,6 +80,9 @@ pub(super) fn edit(request: &mut Parts, plan: &ForwardPlan, origin: &Origin<'_>)
         (None, Auth::None) => {}
     }
     forwarded(headers, origin, host)?;
+    if request.method == Method::OPTIONS {
+        count_down(headers);
+    }
     // Last, so that a route may also set what is set above.
     for (name, value) in &plan.set {
         match value {
@@ -106,6 +109,19 @@ pub(super) fn is_loop(headers: &HeaderMap, pseudonym: &str) -> bool {
         .any(|line| memchr::memmem::find(line.as_bytes(), pseudonym.as_bytes()).is_some())
 }
 
+/// RFC 9110 §7.6.2: how often an `OPTIONS` may be forwarded still; `None` where the field says nothing.
+pub(super) fn forwards_left(field: &HeaderValue) -> Option<u64> {
+    let digits = field.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    digits.parse().ok()
+}
+
+fn count_down(headers: &mut HeaderMap) {
+    let Some(field) = headers.remove(MAX_FORWARDS) else { return };
+    if let Some(left) = forwards_left(&field) {
+        headers.insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
+    }
+}
+
 fn drop_controlled(headers: &mut HeaderMap) {
     let controlled: Vec<HeaderName> =
         headers.keys().filter(|name| is_controlled(name.as_str())).cloned().collect();
@@ -121,7 +137,7 @@ fn is_controlled(name: &str) -> bool {
             // gRPC-Web sends what browsers forbid it to put in `User-Agent`; it names no user.
             Some("user-agent") => false,
             Some(rest) => PREFIXES.iter().any(|prefix| rest.starts_with(prefix)) || NAMES.contains(&rest),
-            None => PLAIN.contains(&name) || name.starts_with("remote-") || name.starts_with("ssl-client-"),
+            None => PLAIN.contains(&name) || STARTS.iter().any(|start| name.starts_with(start)),
         }
 }
 
@@ -151,8 +167,17 @@ const NAMES: [&str; 20] = [
     "http-method",
     "method-override",
 ];
-const PLAIN: [&str; 5] =
-    ["forwarded", "true-client-ip", "cf-connecting-ip", "fastly-client-ip", "front-end-https"];
+const PLAIN: [&str; 6] = [
+    "forwarded",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+    "front-end-https",
+    // A CGI program takes it for the proxy to use (httpoxy, CVE-2016-5385).
+    "proxy",
+];
+// What a proxy is told is for us (RFC 9110 §11.7); the others are what TLS terminators write.
+const STARTS: [&str; 3] = ["proxy-", "remote-", "ssl-client-"];
 
 /// RFC 9113 §8.2.3: cookie fields that HTTP/2 split become one line, or an HTTP/1.1 server reads only the first.
 fn join_cookies(headers: &mut HeaderMap) -> pingora::Result<()> {
@@ -346,6 +371,9 @@ mod tests {
             "X-Client-Cert",
             "X-Request-Id",
             "HTTP_X_FOO",
+            "Proxy",
+            "Proxy-Authorization",
+            "Proxy-Connection",
         ];
         for auth in [Auth::None, Auth::Session] {
             let fields: Vec<_> = spoofed.iter().map(|name| (*name, "evil")).collect();

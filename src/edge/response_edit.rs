@@ -1,6 +1,8 @@
 //! An upstream's response head after ours was added to it.
 
-use http::header::{CACHE_CONTROL, CONNECTION, EXPIRES, Entry, HeaderName, SET_COOKIE, UPGRADE};
+use http::header::{
+    CACHE_CONTROL, CONNECTION, EXPIRES, Entry, HeaderName, PROXY_AUTHENTICATE, SET_COOKIE, UPGRADE,
+};
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::http::ResponseHeader;
@@ -103,6 +105,9 @@ fn drop_hop_by_hop(status: StatusCode, headers: &mut HeaderMap) {
     headers.remove(CONNECTION);
     headers.remove(&KEEP_ALIVE);
     headers.remove(&PROXY_CONNECTION);
+    // RFC 9110 §11.7: what a proxy asks of us, and what it says of our answer, is not for browsers.
+    headers.remove(PROXY_AUTHENTICATE);
+    headers.remove(&PROXY_AUTHENTICATION_INFO);
     // RFC 9110 §15.5.22: only 426 says something with it.
     if status != StatusCode::UPGRADE_REQUIRED {
         headers.remove(UPGRADE);
@@ -112,6 +117,7 @@ fn drop_hop_by_hop(status: StatusCode, headers: &mut HeaderMap) {
 // Statics: a name that is given as text is parsed each time.
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+static PROXY_AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("proxy-authentication-info");
 
 #[cfg(test)]
 mod tests {
@@ -144,6 +150,9 @@ mod tests {
             ("X-Hop", "a"),
             ("Keep-Alive", "timeout=5"),
             ("Upgrade", "h2c"),
+            ("Proxy-Connection", "close"),
+            ("Proxy-Authenticate", "Basic"),
+            ("Proxy-Authentication-Info", "a"),
             ("X-End", "b"),
         ]);
         drop_hop_by_hop(StatusCode::OK, &mut headers);

@@ -25,6 +25,8 @@ pub enum Denial {
     UriTooLong,
     /// The body is larger than an endpoint of ours takes.
     BodyTooLarge,
+    /// The client expects something that nobody here can promise (RFC 9110 §10.1.1).
+    ExpectationFailed,
     /// There is no session cookie, or none that opens.
     NoSession,
     /// The session was ended.
@@ -121,6 +123,7 @@ impl Denial {
             }
             Self::UriTooLong => (StatusCode::URI_TOO_LONG, "uri_too_long", Keep, Nothing),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", Keep, Nothing),
+            Self::ExpectationFailed => (StatusCode::EXPECTATION_FAILED, "expectation_failed", Keep, Nothing),
             Self::NoSession => (StatusCode::UNAUTHORIZED, "no_session", Keep, Login),
             Self::SessionEnded => (StatusCode::UNAUTHORIZED, "session_ended", Delete, Login),
             Self::SessionExpired => (StatusCode::UNAUTHORIZED, "session_expired", Delete, Login),

@@ -5,6 +5,7 @@ mod fast_path;
 mod faults;
 mod forward;
 mod forwarded;
+mod headers;
 mod limits;
 mod protocols;
 mod smuggling;

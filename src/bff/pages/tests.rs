@@ -37,6 +37,7 @@ fn denials() -> Vec<Denial> {
         Denial::StoreUnavailable { retry_after: Duration::from_secs(1) },
         Denial::HostNotServed,
         Denial::PreflightRefused,
+        Denial::ExpectationFailed,
     ];
     let places = all.iter().map(|denial| match denial {
         Denial::NoRoute => 0,
@@ -64,8 +65,9 @@ fn denials() -> Vec<Denial> {
         Denial::StoreUnavailable { .. } => 22,
         Denial::HostNotServed => 23,
         Denial::PreflightRefused => 24,
+        Denial::ExpectationFailed => 25,
     });
-    assert!(places.eq(0..25), "a denial is missing from the table");
+    assert!(places.eq(0..26), "a denial is missing from the table");
     all
 }
 

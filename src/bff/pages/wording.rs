@@ -35,6 +35,9 @@ pub(super) const fn of(denial: &Denial) -> Wording {
         ),
         Denial::UriTooLong => ("The address is too long", "It is longer than this site takes."),
         Denial::BodyTooLarge => ("Too much was sent", "The form or file is larger than this page takes."),
+        Denial::ExpectationFailed => {
+            ("The request expects too much", "It asks for a behaviour that this site does not know.")
+        }
         Denial::NoSession => ("Please log in", "This page is for people who are logged in."),
         Denial::SessionEnded => ("Your session has ended", "You were logged out, here or in another tab."),
         Denial::SessionExpired => {

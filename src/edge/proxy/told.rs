@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{ALLOW, MAX_FORWARDS};
-use http::{HeaderValue, Method, StatusCode};
+use http::header::{ALLOW, EXPECT, MAX_FORWARDS};
+use http::{HeaderValue, Method, StatusCode, Version};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType};
 
 use crate::edge::call::{Blame, Link};
+use crate::edge::request_edit;
 use crate::gate::denial::Denial;
 use crate::gate::head::{RequestHead, RequestId};
 
@@ -28,8 +29,34 @@ pub(super) fn peer(session: &Session) -> Option<IpAddr> {
 pub(super) fn is_for_us(request: &RequestHeader) -> bool {
     request.method == Method::OPTIONS
         && (request.raw_path() == b"*"
-            || request.headers.get(MAX_FORWARDS).is_some_and(|left| left.as_bytes() == b"0"))
+            || request.headers.get(MAX_FORWARDS).and_then(request_edit::forwards_left) == Some(0))
 }
+
+/// RFC 9110 §10.1.1: one expectation is known; HTTP/1.0 has none, whatever it says.
+pub(super) fn may_expect(request: &RequestHeader) -> bool {
+    let mut all = request.headers.get_all(EXPECT).iter();
+    request.version == Version::HTTP_10 || all.all(|one| one.as_bytes().eq_ignore_ascii_case(CONTINUE))
+}
+
+/// RFC 9110 §10.1.1: whoever reads the body asks for it. An upstream in HTTP/1.1 does so itself; one in HTTP/2 seldom
+/// does, so the client is told here. Where no body follows there is nothing to ask for.
+pub(super) async fn settle_expectation(
+    session: &mut Session,
+    request: &mut RequestHeader,
+) -> pingora::Result<()> {
+    if !request.headers.contains_key(EXPECT) {
+        return Ok(());
+    }
+    if session.is_body_empty() || session.req_header().version == Version::HTTP_10 {
+        request.remove_header(&EXPECT);
+    } else if request.version == Version::HTTP_2 {
+        request.remove_header(&EXPECT);
+        session.write_continue_response().await?;
+    }
+    Ok(())
+}
+
+const CONTINUE: &[u8] = b"100-continue";
 
 /// The answer to it.
 pub(super) fn options() -> http::Response<Bytes> {
