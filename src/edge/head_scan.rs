@@ -66,6 +66,8 @@ pub(super) enum Fault {
     TooLarge,
     /// The target is too long.
     UriTooLong,
+    /// Too many cookies, or too large.
+    Cookies,
     /// `CONNECT`: there is nothing that we tunnel.
     Connect,
     /// It did not arrive in time.
@@ -79,7 +81,7 @@ impl Fault {
     pub(super) const fn status(self) -> StatusCode {
         match self {
             Self::Bad(_) => StatusCode::BAD_REQUEST,
-            Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::TooLarge | Self::Cookies => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
@@ -93,6 +95,7 @@ impl Fault {
             Self::Bad(what) => what,
             Self::TooLarge => "the header fields are too large or too many",
             Self::UriTooLong => "the request target is too long",
+            Self::Cookies => "the cookies are too large or too many",
             Self::Connect => "CONNECT is not served",
             Self::Slow => "the request head did not arrive in time",
             Self::Full => "no connection is free",
@@ -105,6 +108,7 @@ impl Fault {
             Self::Bad(_) => "bad_request",
             Self::TooLarge => "head_too_large",
             Self::UriTooLong => "uri_too_long",
+            Self::Cookies => "cookies_too_large",
             Self::Connect => "method_not_allowed",
             Self::Slow => "head_timeout",
             Self::Full => "overloaded",
@@ -124,6 +128,7 @@ pub(super) struct Scan {
     host: Option<Range<usize>>,
     content_length: Seen,
     transfer_encoding: Seen,
+    cookies: Cookies,
     /// Anything that the commonest requests do not have.
     unusual: Seen,
     wish: Wish,
@@ -213,6 +218,12 @@ impl Scan {
                 if let Some(options) = value(line, b"connection:") {
                     self.hear(options);
                 }
+                if let Some(cookies) = value(line, b"cookie:") {
+                    self.cookies.add(cookies);
+                    if self.cookies.exceed(limits) {
+                        return Err(Fault::Cookies);
+                    }
+                }
             }
             Some(b't' | b'T') => {
                 if let Some(coding) = value(line, b"transfer-encoding:")
@@ -291,6 +302,27 @@ impl Scan {
     fn too_large(&self, length: usize, limits: &Limits) -> Fault {
         let in_target = self.request.is_none() && length > longest_request_line(limits);
         if in_target { Fault::UriTooLong } else { Fault::TooLarge }
+    }
+}
+
+/// What all `Cookie` fields of a request come to. Nothing that a cookie says of itself is counted with
+/// (CVE-2024-24814).
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Cookies {
+    bytes: usize,
+    count: usize,
+}
+
+impl Cookies {
+    /// Counts a field.
+    pub(super) fn add(&mut self, value: &[u8]) {
+        self.bytes += value.len();
+        self.count += memchr::memchr_iter(b';', value).count() + usize::from(!value.is_empty());
+    }
+
+    /// Whether they are more than anyone needs. std:183
+    pub(super) const fn exceed(self, limits: &Limits) -> bool {
+        self.bytes > limits.cookie_bytes || self.count > limits.cookie_count
     }
 }
 
@@ -373,29 +405,15 @@ fn authority(target: &[u8]) -> Option<(&[u8], usize)> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
-    fn limits() -> Limits {
-        Limits {
-            head_bytes: 400,
-            header_count: 4,
-            uri_bytes: 100,
-            head_timeout: Duration::from_secs(1),
-            idle_timeout: Duration::from_secs(1),
-            handshake_timeout: Duration::from_secs(1),
-            connections: 1,
-        }
-    }
-
     fn scan(head: &str) -> Result<Progress, Fault> {
-        let whole = Scan::default().advance(head.as_bytes(), &limits());
+        let whole = Scan::default().advance(head.as_bytes(), &Limits::small());
         // However it is cut, the answer is the same.
         let mut scan = Scan::default();
         let mut pieces = Ok(Progress::Partial);
         for end in 1..=head.len() {
-            pieces = scan.advance(&head.as_bytes()[..end], &limits());
+            pieces = scan.advance(&head.as_bytes()[..end], &Limits::small());
             if pieces != Ok(Progress::Partial) {
                 break;
             }
@@ -498,7 +516,7 @@ mod tests {
     #[test]
     fn bytes_behind_a_head_are_not_ordinary() {
         let head = "GET / HTTP/1.1\r\nHost: a\r\n\r\nG";
-        let Ok(Progress::Complete(found)) = Scan::default().advance(head.as_bytes(), &limits()) else {
+        let Ok(Progress::Complete(found)) = Scan::default().advance(head.as_bytes(), &Limits::small()) else {
             panic!("not complete");
         };
         assert_eq!(found.ordinary, None);
@@ -514,6 +532,18 @@ mod tests {
         assert_eq!(scan(&long(100, 10)), Err(Fault::UriTooLong));
         assert_eq!(scan(&"G".repeat(200)), Err(Fault::UriTooLong));
         assert_eq!(scan(&long(10, 400)), Err(Fault::TooLarge));
+        let cookies = |fields: &str| scan(&format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+        assert!(cookies("Cookie: a=1; b=2\r\ncookie: c=3\r\nCOOKIE:\r\n").is_ok());
+        assert!(cookies(&format!("Cookie: a={}\r\n", "c".repeat(38))).is_ok());
+        for many in [
+            format!("Cookie: a={}\r\n", "c".repeat(39)),
+            format!("Cookie: a={0}\r\nCookie: b={0}\r\n", "c".repeat(20)),
+            "cookie:a=1;b=2;c=3;d=4\r\n".to_owned(),
+            "Cookie: ;;;\r\n".to_owned(),
+            "Cookie: a=1\r\nCookie: b=2\r\nCookie: c=3; d=4\r\n".to_owned(),
+        ] {
+            assert_eq!(cookies(&many), Err(Fault::Cookies), "{many}");
+        }
         let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "a: b\r\n".repeat(4));
         assert_eq!(scan(&many), Err(Fault::TooLarge));
     }

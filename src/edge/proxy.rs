@@ -48,8 +48,8 @@ impl Proxy {
             if head.raw_path().len() > self.limits.uri_bytes {
                 return Some(Denial::UriTooLong);
             }
-            if head.headers.len() > self.limits.header_count {
-                return Some(Denial::HeadTooLarge);
+            if let Some(denial) = told::too_many(&head.headers, &self.limits) {
+                return Some(denial);
             }
         }
         if !told::may_expect(head) {

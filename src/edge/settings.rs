@@ -157,6 +157,10 @@ pub struct Limits {
     pub header_count: usize,
     /// Bytes of the request target (414).
     pub uri_bytes: usize,
+    /// Bytes of all `Cookie` fields together (431).
+    pub cookie_bytes: usize,
+    /// Cookies in all `Cookie` fields together (431).
+    pub cookie_count: usize,
     /// How long a request head may take to arrive in full (408).
     pub head_timeout: Duration,
     /// How long a connection may be idle between requests.
@@ -165,6 +169,25 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// Connections open at once (503 and close).
     pub connections: usize,
+}
+
+#[cfg(test)]
+impl Limits {
+    /// Small enough to be reached by what a test writes.
+    pub(super) fn small() -> Self {
+        let second = Duration::from_secs(1);
+        Self {
+            head_bytes: 400,
+            header_count: 4,
+            uri_bytes: 100,
+            cookie_bytes: 40,
+            cookie_count: 3,
+            head_timeout: second,
+            idle_timeout: second,
+            handshake_timeout: second,
+            connections: 1,
+        }
+    }
 }
 
 /// What happens at shutdown.

@@ -21,6 +21,8 @@ pub enum Denial {
     BadRequest(&'static str),
     /// The head is larger than the limit.
     HeadTooLarge,
+    /// The cookies are larger or more than the limit.
+    CookiesTooLarge,
     /// The request target is longer than the limit.
     UriTooLong,
     /// The body is larger than an endpoint of ours takes.
@@ -120,6 +122,9 @@ impl Denial {
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request", Keep, Nothing),
             Self::HeadTooLarge => {
                 (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", Keep, Nothing)
+            }
+            Self::CookiesTooLarge => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "cookies_too_large", Keep, Nothing)
             }
             Self::UriTooLong => (StatusCode::URI_TOO_LONG, "uri_too_long", Keep, Nothing),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", Keep, Nothing),

@@ -38,6 +38,7 @@ fn denials() -> Vec<Denial> {
         Denial::HostNotServed,
         Denial::PreflightRefused,
         Denial::ExpectationFailed,
+        Denial::CookiesTooLarge,
     ];
     let places = all.iter().map(|denial| match denial {
         Denial::NoRoute => 0,
@@ -66,8 +67,9 @@ fn denials() -> Vec<Denial> {
         Denial::HostNotServed => 23,
         Denial::PreflightRefused => 24,
         Denial::ExpectationFailed => 25,
+        Denial::CookiesTooLarge => 26,
     });
-    assert!(places.eq(0..26), "a denial is missing from the table");
+    assert!(places.eq(0..27), "a denial is missing from the table");
     all
 }
 

@@ -33,6 +33,10 @@ pub(super) const fn of(denial: &Denial) -> Wording {
             "The request was too large",
             "The browser sent more header data than is allowed; old cookies of this site are the usual cause.",
         ),
+        Denial::CookiesTooLarge => (
+            "Too many cookies",
+            "The browser keeps more cookies for this site than it takes. Deleting this site's cookies helps.",
+        ),
         Denial::UriTooLong => ("The address is too long", "It is longer than this site takes."),
         Denial::BodyTooLarge => ("Too much was sent", "The form or file is larger than this page takes."),
         Denial::ExpectationFailed => {

@@ -138,6 +138,9 @@ fn check_limits(raw: raw::Limits, findings: &mut Findings) -> Option<Limits> {
             .help("the target is a part of the head");
     }
     let header_count = within(raw.header_count, 8..4097, findings);
+    let cookie_bytes = size_within(raw.cookie_bytes, findings);
+    // A session alone may be three.
+    let cookie_count = within(raw.cookie_count, 8..4097, findings);
     let connections = within(raw.connections, 1..u32::MAX, findings);
     let head_timeout = positive(raw.head_timeout, findings);
     let idle_timeout = positive(raw.idle_timeout, findings);
@@ -146,6 +149,8 @@ fn check_limits(raw: raw::Limits, findings: &mut Findings) -> Option<Limits> {
         head_bytes: head_bytes?,
         header_count: header_count?,
         uri_bytes: uri_bytes?,
+        cookie_bytes: cookie_bytes?,
+        cookie_count: cookie_count?,
         head_timeout: head_timeout?,
         idle_timeout: idle_timeout?,
         handshake_timeout: handshake_timeout?,

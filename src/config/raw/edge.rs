@@ -218,6 +218,10 @@ section! {
         header_count: u32 = 100,
         /// The request target.
         uri_bytes: Size = "16KiB",
+        /// All cookies of a request together.
+        cookie_bytes: Size = "32KiB",
+        /// Cookies of a request. Browsers keep at most 180 for one site.
+        cookie_count: u32 = 180,
         /// How long a request head may take to arrive.
         head_timeout: Period = "10s",
         /// How long a connection may be idle between requests.

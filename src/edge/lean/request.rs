@@ -72,22 +72,12 @@ fn is_plain_host(host: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::edge::head_scan::{Progress, Scan};
     use crate::edge::settings::Limits;
 
     fn parts(head: &str) -> Option<Parts> {
-        let limits = Limits {
-            head_bytes: 4_000,
-            header_count: 40,
-            uri_bytes: 400,
-            head_timeout: Duration::from_secs(1),
-            idle_timeout: Duration::from_secs(1),
-            handshake_timeout: Duration::from_secs(1),
-            connections: 1,
-        };
+        let limits = Limits { head_bytes: 4_000, header_count: 40, uri_bytes: 400, ..Limits::small() };
         let Ok(Progress::Complete(found)) = Scan::default().advance(head.as_bytes(), &limits) else {
             return None;
         };

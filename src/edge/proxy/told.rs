@@ -3,14 +3,16 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{ALLOW, EXPECT, MAX_FORWARDS};
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::header::{ALLOW, COOKIE, EXPECT, MAX_FORWARDS};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType};
 
 use crate::edge::call::{Blame, Link};
+use crate::edge::head_scan::Cookies;
 use crate::edge::request_edit;
+use crate::edge::settings::Limits;
 use crate::gate::denial::Denial;
 use crate::gate::head::{RequestHead, RequestId};
 
@@ -30,6 +32,20 @@ pub(super) fn is_for_us(request: &RequestHeader) -> bool {
     request.method == Method::OPTIONS
         && (request.raw_path() == b"*"
             || request.headers.get(MAX_FORWARDS).and_then(request_edit::forwards_left) == Some(0))
+}
+
+/// Header fields or cookies over their limit, of a head that no scan of ours has counted. The cookies of HTTP/2 come one
+/// by one and are one field (RFC 9113 §8.2.3).
+pub(super) fn too_many(headers: &HeaderMap, limits: &Limits) -> Option<Denial> {
+    let (mut cookies, mut fields) = (Cookies::default(), 0);
+    for field in headers.get_all(COOKIE) {
+        cookies.add(field.as_bytes());
+        fields += 1;
+    }
+    if headers.len() - fields + fields.min(1) > limits.header_count {
+        return Some(Denial::HeadTooLarge);
+    }
+    cookies.exceed(limits).then_some(Denial::CookiesTooLarge)
 }
 
 /// RFC 9110 §10.1.1: one expectation is known; HTTP/1.0 has none, whatever it says.

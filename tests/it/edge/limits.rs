@@ -2,6 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use bearward::edge::settings::FastPath;
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+
 use crate::support::gateway::Wanted;
 use crate::support::raw::Raw;
 use crate::support::upstream::Upstream;
@@ -27,6 +35,47 @@ async fn each_limit_has_an_answer_of_its_own() {
     assert_eq!(status("\u{16}\u{3}\u{1}\u{2}\r\n".to_owned()).await, 400);
     assert_eq!(upstream.requests(), 0);
     assert!(gateway.metrics().await.contains("{class=\"4xx\",outcome=\"head_too_large\"} 2"));
+}
+
+// std:183, threat T23, CVE-2026-47774
+#[tokio::test]
+async fn cookies_have_a_limit_of_their_own_whatever_the_version() {
+    let upstream = Upstream::start().await;
+    for fast_path in [FastPath::On, FastPath::Off] {
+        let mut wanted = Wanted::before(upstream.address);
+        wanted.fast_path = fast_path;
+        let gateway = wanted.start().await;
+        let large = format!("a={}", "c".repeat(15_998));
+        let fifty = (0..50).map(|number| format!("c{number}=1")).collect::<Vec<_>>();
+        for (cookies, status) in [
+            (vec![large.clone()], 200),
+            (vec![large, "b".to_owned()], 431),
+            (vec![fifty.join("; ")], 200),
+            (fifty.clone(), 200),
+            (vec![format!("{};", fifty.join(";"))], 431),
+            (vec![fifty.join("; "), "one=more".to_owned()], 431),
+        ] {
+            for line in ["GET / HTTP/1.1", "PUT / HTTP/1.1\r\nContent-Length: 0"] {
+                let fields: String = cookies.iter().map(|cookie| format!("Cookie: {cookie}\r\n")).collect();
+                let mut client = Raw::connect(gateway.address).await;
+                let answer = client.call(format!("{line}\r\nHost: a\r\n{fields}\r\n")).await;
+                assert_eq!(answer.status, status, "{line} {} {:.20}", cookies.len(), cookies[0]);
+                if status == 431 {
+                    assert_eq!(answer.json()["code"], "cookies_too_large");
+                    assert!(client.is_closed().await);
+                }
+            }
+            let client = Client::builder(TokioExecutor::new())
+                .http2_only(true)
+                .build::<_, Full<Bytes>>(HttpConnector::new());
+            let mut request = Request::get(format!("http://{}/", gateway.address));
+            for cookie in &cookies {
+                request = request.header("cookie", cookie);
+            }
+            let answer = client.request(request.body(Full::default()).unwrap()).await.unwrap();
+            assert_eq!(answer.status(), status, "HTTP/2 {} {:.20}", cookies.len(), cookies[0]);
+        }
+    }
 }
 
 #[tokio::test]

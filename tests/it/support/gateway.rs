@@ -61,6 +61,8 @@ impl Wanted {
                 head_bytes: 20_000,
                 header_count: 60,
                 uri_bytes: 4_000,
+                cookie_bytes: 16_000,
+                cookie_count: 50,
                 head_timeout: Duration::from_secs(10),
                 idle_timeout: Duration::from_secs(10),
                 handshake_timeout: Duration::from_secs(10),
