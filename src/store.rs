@@ -98,6 +98,11 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// The notes of swaps from now on. One may be lost, where a connection was: they only save waiting.
     fn notes(&self) -> broadcast::Receiver<Arc<[u8]>>;
 
+    /// Since when this process alone is at the store, where one process at a time can be; `None` where others may be.
+    fn held_since(&self) -> Option<Timestamp> {
+        None
+    }
+
     /// When this process noticed that the store had lost its records, by the store's clock; `None` where it has not.
     fn data_lost_at(&self) -> Option<Timestamp> {
         None

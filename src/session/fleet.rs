@@ -19,7 +19,7 @@ use super::denied::Denial;
 use super::model::{Generation, Session, SessionId};
 use super::mutation::{self, Mutation};
 use super::refresh::record::{EndCause, Repeat};
-use super::refresh::stored::{self, Ask, Kept, Release, Stored};
+use super::refresh::stored::{self, Ask, Kept, Process, Release, Stored};
 use super::settings::Key as RingKey;
 use crate::base::secret::random;
 use crate::base::time::{Clock as _, SharedClock, Timestamp};
@@ -64,8 +64,7 @@ pub(crate) struct Fleet {
     sealer: Sealer,
     terms: Terms,
     metrics: Metrics,
-    /// Names this process in leases.
-    holder: u64,
+    process: Process,
     contact: Contact,
     heard: broadcast::Sender<SessionId>,
 }
@@ -125,12 +124,13 @@ impl fmt::Debug for Fleet {
 impl Fleet {
     /// A replica that nobody has heard of yet.
     pub(crate) fn new(means: Means, sealer: Sealer, terms: Terms, metrics: Metrics) -> Self {
+        let alone_since = means.store.held_since();
         Self {
             means,
             sealer,
             terms,
             metrics,
-            holder: u64::from_ne_bytes(random()),
+            process: Process { holder: u64::from_ne_bytes(random()), alone_since },
             contact: Contact::new(),
             heard: broadcast::channel(HEARD).0,
         }
@@ -141,7 +141,7 @@ impl Fleet {
         Ask {
             sid: from.sid,
             generation: from.generation,
-            holder: self.holder,
+            process: self.process,
             attempt: u64::from_ne_bytes(random()),
             repeat,
             term: self.terms.lease,
@@ -294,7 +294,7 @@ impl Fleet {
     /// is.
     pub(crate) fn judged_in(&self, stored: &Stored) -> Option<Duration> {
         let now = self.means.clock.now();
-        stored.judged_until(now).map(|until| until.since(now))
+        stored.judged_until(self.process, now).map(|until| until.since(now))
     }
 
     /// Goes on with another key ring.

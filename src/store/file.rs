@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::settings::FILE_TIMEOUT;
 use super::{Batch, Cursor, Found, Key, NOTES, Pending, Store, StoreError, Swap, Swapped};
-use crate::base::time::Clock;
+use crate::base::time::{Clock, Timestamp};
 use writer::{Job, Writer};
 
 /// Records and the log in a file.
@@ -32,6 +32,7 @@ pub struct FileStore {
     notes: broadcast::Sender<Arc<[u8]>>,
     appended: watch::Sender<u64>,
     thread: Option<JoinHandle<()>>,
+    opened_at: Timestamp,
 }
 
 /// Why a file cannot be a store. Names the file and the way out.
@@ -84,11 +85,12 @@ impl FileStore {
         let (jobs, line) = mpsc::channel(LINE);
         let notes = broadcast::channel(NOTES).0;
         let appended = watch::Sender::new(0);
+        let opened_at = clock.now();
         let writer = Writer::new(path.to_owned(), database, clock, (notes.clone(), appended.clone()));
         let thread = std::thread::Builder::new().name("bearward-store".to_owned());
         let thread = thread.spawn(move || writer.work(line));
         let thread = thread.map_err(|source| FileError::Io { path: path.to_owned(), source })?;
-        Ok(Self { jobs: Some(jobs), notes, appended, thread: Some(thread) })
+        Ok(Self { jobs: Some(jobs), notes, appended, thread: Some(thread), opened_at })
     }
 
     /// Has the thread do something, within the deadline.
@@ -160,6 +162,11 @@ impl Store for FileStore {
 
     fn notes(&self) -> broadcast::Receiver<Arc<[u8]>> {
         self.notes.subscribe()
+    }
+
+    fn held_since(&self) -> Option<Timestamp> {
+        // The lock on the file says so.
+        Some(self.opened_at)
     }
 }
 

@@ -102,6 +102,40 @@ async fn a_kill_after_the_refresh_loses_nothing_and_one_before_the_answer_a_logi
 }
 
 #[tokio::test]
+async fn a_kill_before_the_answer_is_waited_for_no_longer_than_the_pause() {
+    // I1: once more after the pause, and never a third time.
+    let folder = tempfile::tempdir().unwrap();
+    let plan = World::plan()
+        .provider(|settings| settings.access_token_life = Duration::from_secs(4))
+        // A lease that had to run out would take a minute and a half.
+        .provider_yaml("  timeout: 60s")
+        .yaml(&store(&folder))
+        .in_a_process();
+    let mut world = plan.start().await;
+    let browser = world.signed_in("alice").await;
+    let (sent, refreshed) = (world.idp.seen().counts().token_refresh, world.idp.seen().counts().refreshes);
+    world.idp.faults().token.refresh.for_next(1, devidp::TokenFault::Hang);
+    let asked = || async {
+        // It is served by the token that is still good, or waits for the answer: in both cases nobody hears more.
+        drop(tokio::time::timeout(Duration::from_millis(200), browser.get("/api/a")).await);
+        world.idp.seen().counts().token_refresh > sent
+    };
+    assert!(world.until(asked).await);
+    world.kill_and_start_again().await;
+    let begun = std::time::Instant::now();
+    let goes_on = || async {
+        let reply = browser.get("/api/a").await;
+        assert!(matches!(reply.status.as_u16(), 200 | 503), "{}", reply.text());
+        reply.status == 200 && world.idp.seen().counts().refreshes > refreshed
+    };
+    assert!(world.until(goes_on).await);
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert!(world.idp.grant_alive("alice"));
+    assert_eq!(world.idp.seen().counts().token_refresh, sent + 2, "once before and once after");
+    world.stop_process().await;
+}
+
+#[tokio::test]
 async fn a_file_that_another_process_holds_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::plan().yaml(&store(&folder)).in_a_process().start().await;

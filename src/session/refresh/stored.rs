@@ -69,6 +69,15 @@ pub(crate) enum Cause {
     Operator,
 }
 
+/// A process that reads a record.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Process {
+    /// Names it in leases.
+    pub(crate) holder: u64,
+    /// See [`Store::held_since`](crate::store::Store::held_since).
+    pub(crate) alone_since: Option<Timestamp>,
+}
+
 /// Who asks for a lease, and for what.
 #[derive(Debug, Clone)]
 pub(crate) struct Ask {
@@ -76,8 +85,8 @@ pub(crate) struct Ask {
     pub(crate) sid: SessionId,
     /// The generation whose token is to be spent.
     pub(crate) generation: Generation,
-    /// This process.
-    pub(crate) holder: u64,
+    /// Who asks.
+    pub(crate) process: Process,
     /// This attempt.
     pub(crate) attempt: u64,
     /// Whether this process has sent the token before.
@@ -143,9 +152,11 @@ impl Stored {
 
     /// Until when the newest generation may still be judged by the process that made it: so long its claims are those
     /// of before, it may not stay as it is, and nobody takes it over.
-    pub(crate) fn judged_until(&self, now: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn judged_until(&self, reader: Process, now: Timestamp) -> Option<Timestamp> {
         match &self.refresh {
-            Refresh::Leased(lease) if lease.spends < self.newest && now < lease.until => Some(lease.until),
+            Refresh::Leased(lease) if lease.spends < self.newest => {
+                Some(lease.over_at(reader)).filter(|until| now < *until)
+            }
             Refresh::Idle | Refresh::Leased(_) | Refresh::Unknown { .. } | Refresh::Spent => None,
         }
     }
@@ -158,47 +169,52 @@ impl Stored {
         }
         if record.newest > ask.generation && !mutation::is(Mutation::SpendsTheOld) {
             // What this process began itself is over: it makes one attempt at a time.
-            let judged_until = record.judged_until(now).filter(|_| !record.is_held_by(ask.holder));
+            let judged_until =
+                record.judged_until(ask.process, now).filter(|_| !record.is_held_by(ask.process.holder));
             return judged_until.map_or(Claim::Newer, Claim::Wait);
         }
         if record.newest < ask.generation {
             // The store lost what was written to it; the cookie is authentic.
             record = Self { generations: record.generations, ..Self::new(ask.sid, ask.generation) };
         }
-        let repeat = match &record.refresh {
-            Refresh::Idle => ask.repeat,
-            // One process makes one attempt at a time: this one is over, and how is known here.
-            Refresh::Leased(lease)
-                if lease.holder == ask.holder || mutation::is(Mutation::LeaseForEverybody) =>
-            {
-                ask.repeat
-            }
-            Refresh::Leased(lease) if now < lease.until => return Claim::Wait(lease.until),
-            // Its holder died after it had kept what it got: nobody has sent the newer token.
-            Refresh::Leased(lease)
-                if lease.spends < record.newest || mutation::is(Mutation::LostLeaseIsFree) =>
-            {
-                ask.repeat
-            }
-            Refresh::Leased(lease) if lease.again => return Claim::Spent,
-            Refresh::Leased(Lease { until: since, .. }) | Refresh::Unknown { since } => {
-                let pause = since.plus(PAUSE_AFTER_UNKNOWN);
-                match ask.after_unknown {
-                    AfterUnknown::Login => return Claim::Spent,
-                    AfterUnknown::RetryOnce if now < pause => return Claim::Wait(pause),
-                    AfterUnknown::RetryOnce => Repeat::AfterUnknown,
-                }
-            }
-            Refresh::Spent => return Claim::Spent,
+        let repeat = match record.leave(ask, now) {
+            Ok(repeat) => repeat,
+            Err(claim) => return claim,
         };
         record.refresh = Refresh::Leased(Lease {
-            holder: ask.holder,
+            holder: ask.process.holder,
             attempt: ask.attempt,
             spends: ask.generation,
             until: now.plus(ask.term),
             again: repeat == Repeat::AfterUnknown,
         });
         Claim::Granted(Box::new(record), repeat)
+    }
+
+    /// Whether the newest generation's token may be spent now.
+    fn leave(&self, ask: &Ask, now: Timestamp) -> Result<Repeat, Claim> {
+        match &self.refresh {
+            Refresh::Idle => Ok(ask.repeat),
+            // One process makes one attempt at a time: this one is over, and how is known here.
+            Refresh::Leased(lease)
+                if lease.holder == ask.process.holder || mutation::is(Mutation::LeaseForEverybody) =>
+            {
+                Ok(ask.repeat)
+            }
+            Refresh::Leased(lease) if now < lease.over_at(ask.process) => {
+                Err(Claim::Wait(lease.over_at(ask.process)))
+            }
+            // Its holder died after it had kept what it got: nobody has sent the newer token.
+            Refresh::Leased(lease)
+                if lease.spends < self.newest || mutation::is(Mutation::LostLeaseIsFree) =>
+            {
+                Ok(ask.repeat)
+            }
+            Refresh::Leased(lease) if lease.again => Err(Claim::Spent),
+            Refresh::Leased(lease) => after_unknown(lease.over_at(ask.process), ask, now),
+            Refresh::Unknown { since } => after_unknown(*since, ask, now),
+            Refresh::Spent => Err(Claim::Spent),
+        }
     }
 
     /// Prolongs a lease; `None` where it is lost.
@@ -330,6 +346,25 @@ impl Stored {
 
     fn is_leased_to(&self, ask: &Ask) -> bool {
         matches!(&self.refresh, Refresh::Leased(lease) if lease.attempt == ask.attempt)
+    }
+}
+
+impl Lease {
+    /// When it is over, as far as it is not prolonged. Where the reader is alone with the store, whoever else held it
+    /// is dead.
+    fn over_at(&self, reader: Process) -> Timestamp {
+        let alone_since = reader.alone_since.filter(|_| self.holder != reader.holder);
+        alone_since.map_or(self.until, |since| self.until.min(since))
+    }
+}
+
+/// What follows an unknown outcome: a repetition after a pause, or none.
+fn after_unknown(since: Timestamp, ask: &Ask, now: Timestamp) -> Result<Repeat, Claim> {
+    let pause = since.plus(PAUSE_AFTER_UNKNOWN);
+    match ask.after_unknown {
+        AfterUnknown::Login => Err(Claim::Spent),
+        AfterUnknown::RetryOnce if now < pause => Err(Claim::Wait(pause)),
+        AfterUnknown::RetryOnce => Ok(Repeat::AfterUnknown),
     }
 }
 

@@ -16,7 +16,7 @@ fn ask(holder: u64, generation: Generation) -> Ask {
     Ask {
         sid: sid(),
         generation,
-        holder,
+        process: Process { holder, alone_since: None },
         attempt: holder * 1000 + generation,
         repeat: Repeat::First,
         term: TERM,
@@ -86,7 +86,7 @@ fn what_is_still_judged_is_nobody_elses() {
         ("final", &finished, 1, None),
         ("final, and its own token is being spent", &leased, 2, None),
     ] {
-        assert_eq!(record.judged_until(at(now)), expected, "{what}");
+        assert_eq!(record.judged_until(ask(3, 1).process, at(now)), expected, "{what}");
     }
     assert_eq!(Stored::claim(Some(&leased), &ask(3, 1), at(2)), Claim::Newer, "it is as it stays");
     assert_eq!(Stored::claim(Some(&kept), &Ask { attempt: 77, ..first }, at(1)), Claim::Newer, "given up");
@@ -107,6 +107,35 @@ fn a_lease_without_a_result_is_an_unknown_outcome() {
         Claim::Spent,
         "nor once, where that is configured"
     );
+}
+
+#[test]
+fn a_lease_of_a_process_that_must_be_dead_is_over_at_once() {
+    // The file of one process at a time was opened at 5, by process 2.
+    let alone = |holder, generation| {
+        let ask = ask(holder, generation);
+        Ask { process: Process { holder, alone_since: Some(at(5)) }, ..ask }
+    };
+    let (record, _) = granted(None, &ask(1, 1), at(0));
+    assert_eq!(Stored::claim(Some(&record), &alone(2, 1), at(5)), Claim::Wait(at(7)), "a pause, and no more");
+    let (again, repeat) = granted(Some(&record), &alone(2, 1), at(7));
+    assert_eq!(repeat, Repeat::AfterUnknown);
+    let login = Ask { after_unknown: AfterUnknown::Login, ..alone(2, 1) };
+    assert_eq!(Stored::claim(Some(&record), &login, at(5)), Claim::Spent);
+    // What it took itself is held, whoever asks.
+    assert_eq!(again.judged_until(alone(2, 1).process, at(8)), None);
+    let kept = written(Stored::keep(Some(&again), &alone(2, 1), "kept".into()));
+    assert_eq!(kept.judged_until(alone(2, 1).process, at(8)), Some(at(24)));
+    assert_eq!(kept.judged_until(Process { holder: 3, alone_since: Some(at(8)) }, at(8)), None);
+    // A second process that died over it leaves nothing to repeat.
+    let third = Ask { process: Process { holder: 3, alone_since: Some(at(9)) }, ..ask(3, 1) };
+    assert_eq!(Stored::claim(Some(&again), &third, at(9)), Claim::Spent);
+    // Nor is what was kept before it died asked for again.
+    assert_eq!(Stored::claim(Some(&kept), &third, at(9)), Claim::Newer);
+    assert_eq!(granted(Some(&kept), &Ask { generation: 2, ..third }, at(9)).1, Repeat::First);
+    // A lease that was over before is not younger for it.
+    let late = Ask { process: Process { holder: 2, alone_since: Some(at(30)) }, ..ask(2, 1) };
+    assert_eq!(Stored::claim(Some(&record), &late, at(18)), Claim::Wait(at(19)));
 }
 
 #[test]
