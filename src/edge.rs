@@ -33,6 +33,7 @@ mod request_edit;
 mod respond;
 mod response_edit;
 pub mod settings;
+mod streams;
 pub mod upstream;
 mod worker;
 

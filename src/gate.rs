@@ -9,6 +9,7 @@ pub mod head;
 pub mod policy;
 pub mod route;
 pub mod settings;
+pub mod stream;
 pub mod verdict;
 
 pub use admit::Gate;

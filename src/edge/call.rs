@@ -7,16 +7,18 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::header::HOST;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 
 use super::access::{self, Record};
 use super::hops::{self, From};
 use super::live::Live;
 use super::metrics::FORWARDED;
+use super::streams::{Hold, Streams};
 use super::upstream::{Attempts, Seat};
 use crate::gate::admit::answer_kind;
 use crate::gate::denial::Denial;
 use crate::gate::head::{RequestHead, RequestId};
+use crate::gate::stream::StreamEnd;
 use crate::gate::verdict::{ForwardPlan, Preflight, Refusal};
 
 /// One request.
@@ -35,6 +37,16 @@ pub(super) struct Call {
     pub(super) outcome: &'static str,
     /// Where it goes, attempt by attempt.
     attempts: Attempts,
+    /// Where pingora serves it: what may end it, and what its record then says.
+    held: Option<(Hold, Line)>,
+}
+
+/// What a record says of a request that was cut, when nobody has its head any more.
+struct Line {
+    method: Method,
+    uri: Uri,
+    /// The status that was answered by then; 0 where nothing was.
+    begun: u16,
 }
 
 /// What a client's connection is secured by.
@@ -63,6 +75,7 @@ impl Call {
             status: 0,
             outcome: FORWARDED,
             attempts: Attempts::default(),
+            held: None,
         }
     }
 
@@ -137,19 +150,43 @@ impl Call {
         }
     }
 
-    /// Counts the request and writes its record.
-    pub(super) fn finish(&self, request: &Parts) {
-        self.live.metrics.observe(self.status, self.outcome, self.started.elapsed());
-        if access::enabled() {
-            access::write(&self.record(request));
+    /// Has it looked at while it lasts, where its session may end before its response. Called inside
+    /// [`streams::watch`].
+    pub(super) fn hold(&mut self, streams: &Arc<Streams>, request: &Parts) {
+        let Some(stream) = self.plan.as_ref().and_then(ForwardPlan::stream) else { return };
+        let line = Line { method: request.method.clone(), uri: request.uri.clone(), begun: 0 };
+        self.held = streams.hold(self.id, &self.live, stream, self.started).map(|hold| (hold, line));
+    }
+
+    /// A response has begun.
+    pub(super) fn has_begun(&mut self, status: StatusCode) {
+        let begins = !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS;
+        if let Some((_, line)) = self.held.as_mut().filter(|_| begins) {
+            line.begun = status.as_u16();
         }
     }
 
-    fn record<'a>(&'a self, request: &'a Parts) -> Record<'a> {
+    /// Why a response that goes on must end now, if it must.
+    pub(super) async fn must_end(&self) -> Option<StreamEnd> {
+        let stream = self.plan.as_ref()?.stream()?;
+        self.live.gate.stream_end(&stream).await
+    }
+
+    /// Counts the request and writes its record.
+    pub(super) fn finish(&mut self, request: &Parts) {
+        self.held = None;
+        self.record(&request.method, request.uri.path());
+    }
+
+    fn record(&self, method: &Method, path: &str) {
+        self.live.metrics.observe(self.status, self.outcome, self.started.elapsed());
+        if !access::enabled() {
+            return;
+        }
         let route = self.plan.as_ref().map(|plan| &plan.route);
-        Record {
-            method: &request.method,
-            path: request.uri.path(),
+        access::write(&Record {
+            method,
+            path,
             client: self.from.address,
             route: route.map_or("", |route| route.name.as_str()),
             upstream: route.map_or("", |route| self.live.upstreams.name(route.upstream)),
@@ -157,7 +194,17 @@ impl Call {
             outcome: self.outcome,
             request_id: self.id,
             started: self.started,
-        }
+        });
+    }
+}
+
+/// A request that is cut is dropped with all that served it: what is left to do is to tell of it.
+impl Drop for Call {
+    fn drop(&mut self) {
+        let Some((hold, line)) = self.held.take() else { return };
+        let Some(end) = hold.why() else { return };
+        (self.outcome, self.status) = (end.label(), line.begun);
+        self.record(&line.method, line.uri.path());
     }
 }
 

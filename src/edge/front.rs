@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::call::Call;
 use super::live::{Live, Slot};
+use super::streams::Streams;
 use crate::base::secret;
 use crate::gate::head::RequestId;
 
@@ -18,13 +19,16 @@ pub(super) struct Front {
     closing: CancellationToken,
     /// How this process calls itself in `Via`.
     pub(super) pseudonym: String,
+    /// What pingora serves and its session may end.
+    pub(super) streams: Arc<Streams>,
     ids: AtomicU64,
 }
 
 impl Front {
     pub(super) fn new(slot: Arc<Slot>, closing: CancellationToken, pseudonym: &str) -> Self {
         let ids = AtomicU64::new(u64::from_ne_bytes(secret::random()));
-        Self { slot, closing, pseudonym: pseudonym.to_owned(), ids }
+        let streams = Arc::default();
+        Self { slot, closing, pseudonym: pseudonym.to_owned(), streams, ids }
     }
 
     /// What requests are served by now.

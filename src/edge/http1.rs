@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use futures_util::FutureExt;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
@@ -16,7 +17,7 @@ use super::head_reader::{HeadReader, Next};
 use super::head_scan::Fault;
 use super::lean::{self, After};
 use super::worker::{Worker, phase};
-use super::{http2, respond};
+use super::{http2, respond, streams};
 
 /// Serves requests until the connection ends.
 pub(super) async fn serve(worker: Arc<Worker>, mut io: Stream) {
@@ -59,7 +60,9 @@ fn serve_one<'a>(
         None => session.set_keepalive(Some(60)),
     }
     session.set_pipelined_prefix(head);
-    worker.app.process_new_http(session, &worker.shutdown)
+    // Boxed, as pingora's own is.
+    let served = phase(streams::watch(worker.app.process_new_http(session, &worker.shutdown)));
+    served.map(Option::flatten)
 }
 
 /// RFC 9113 §3.3: a client that knows us to speak HTTP/2 starts with its preface.

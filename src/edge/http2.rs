@@ -12,6 +12,7 @@ use pingora::protocols::http::v2::server::{H2Accept, HttpSession, default_h2_opt
 use pingora::protocols::{Digest, Stream};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::streams;
 use super::worker::{Worker, spawn};
 
 /// Serves streams until the connection ends.
@@ -62,7 +63,7 @@ pub(super) async fn serve(worker: &Arc<Worker>, io: Stream) {
                 let worker = Arc::clone(worker);
                 spawn(async move {
                     let session = ServerSession::new_http2(stream);
-                    drop(worker.app.process_new_http(session, &worker.shutdown).await);
+                    drop(streams::watch(worker.app.process_new_http(session, &worker.shutdown)).await);
                     drop(guard);
                 });
             }

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use pingora::protocols::Stream;
+use tokio::time::Instant;
 
 use self::client::Client;
 use self::exchange::{Asked, Exchange};
@@ -107,7 +108,7 @@ pub(super) fn serve<'a>(
     call.meet(from.peer, &parts.headers);
     let client = Client::new(io, deadline, worker.limits.idle_timeout, shape.wish);
     let asked = Asked { head, shape, parts, from };
-    Box::pin(Exchange { worker, client, call, asked }.serve())
+    Box::pin(Exchange { worker, client, call, asked, looked: Instant::now() }.serve())
 }
 
 /// Whether a request goes to an upstream that is spoken to in HTTP/1.1 without TLS, or to none.

@@ -112,6 +112,7 @@ impl ProxyHttp for Proxy {
                     session.set_write_timeout(None);
                 }
                 call.plan = Some(plan);
+                call.hold(&self.front.streams, session.req_header());
                 return Ok(false);
             }
             Verdict::Endpoint(wanted) => {
@@ -178,6 +179,7 @@ impl ProxyHttp for Proxy {
             );
         }
         self.say_goodbye(session);
+        call.has_begun(response.status);
         match &call.plan {
             Some(plan) => response_edit::apply(response, plan, &call.live),
             None => Ok(()),

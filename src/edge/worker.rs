@@ -113,10 +113,11 @@ async fn run(worker: &Arc<Worker>, sockets: Vec<Listening>) {
             Err(error) => tracing::error!(%error, "a listening socket is not usable"),
         }
     }
-    // Cancel safety: the sweep is the loser only once, when the thread ends.
+    // Cancel safety: the others are losers only once, when the thread ends.
     tokio::select! {
         () = worker.signals.leaving.cancelled() => {}
         () = worker.pool.keep_swept() => {}
+        () = worker.front.streams.keep_watched() => {}
     }
 }
 

@@ -28,7 +28,7 @@ pub struct Gate {
     table: Table,
     origins: Origins,
     cors: Option<Arc<Cors>>,
-    sessions: Sessions,
+    pub(super) sessions: Sessions,
 }
 
 /// What serves a request.

@@ -18,7 +18,7 @@ pub struct RequestHead<'a> {
 }
 
 /// Names one request. Random, so that it tells nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestId(pub u64);
 
 impl RequestId {

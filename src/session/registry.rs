@@ -75,6 +75,15 @@ pub enum Sight {
     Again,
 }
 
+/// Why a session is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// It was ended.
+    Ended,
+    /// It was not, but it is past its time by what is known here.
+    PastItsTime(EndCause),
+}
+
 /// What a presented cookie gets from the registry.
 #[derive(Debug)]
 pub enum Answer {
@@ -252,6 +261,23 @@ impl Registry {
         aftermath.revoke = aftermath.revoke.or(revoke);
         shard.insert(session.sid, entry);
         aftermath
+    }
+
+    /// Why nothing may go on for `session`, as far as is known here; `None` while it lives. Asking is no use of it.
+    pub(crate) fn over(&self, session: &Arc<Session>, now: Timestamp) -> Option<Over> {
+        let shard = self.shard(&session.sid);
+        let forgotten;
+        let record = match shard.get(&session.sid) {
+            Some(entry) => &entry.record,
+            None => {
+                forgotten = self.adopt(Arc::clone(session)).0.record;
+                &forgotten
+            }
+        };
+        match record.newest() {
+            None => Some(Over::Ended),
+            Some(_) => record.is_past_its_time(session.seen_at, now, &self.policy).map(Over::PastItsTime),
+        }
     }
 
     /// The `Set-Cookie` values that a response must carry: see [`Record::cookie_due`]. `seal` makes them from a

@@ -33,11 +33,13 @@ use crate::telemetry::audit::{AuditEvent, SessionTag};
 use crate::telemetry::metrics::{Metrics, RefreshOutcome};
 pub use by_operator::Selected;
 pub use login::{BeginError, Login};
+pub use pulse::Pulse;
 
 pub mod by_operator;
 mod duties;
 mod ending;
 mod login;
+mod pulse;
 
 /// How often what is over is dropped from the registry.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::browser::Browser;
 use crate::support::fleet::Fleet;
@@ -241,6 +243,30 @@ async fn a_session_that_is_ended_at_one_replica_is_ended_at_all_within_five_seco
     let mut fleet = fleet;
     fleet.replicas[2].restart().await;
     assert_eq!(fleet.tab(&copy, 2).fetch("/api/whoami").await.status, 401);
+}
+
+#[tokio::test]
+async fn what_a_session_still_receives_ends_wherever_it_was_ended() {
+    // std:165, T19
+    let Some(fleet) = Fleet::start(2, Persistence::Nothing, setup()).await else { return };
+    let (browser, other) = (fleet.signed_in("alice").await, fleet.signed_in("bob").await);
+    let mut streams = Vec::new();
+    for tab in [&browser, &other].map(|browser| fleet.tab(browser, 1)) {
+        let mut tcp = TcpStream::connect(("127.0.0.1", fleet.replicas[1].port)).await.unwrap();
+        tcp.write_all(tab.raw_fetch("/api/events").as_bytes()).await.unwrap();
+        let mut read = Vec::new();
+        while !read.ends_with(b"data: 0\n\n\r\n") {
+            assert!(tcp.read_buf(&mut read).await.unwrap() > 0, "{}", String::from_utf8_lossy(&read));
+        }
+        streams.push(tcp);
+    }
+    let end = fleet.tab(&browser, 0).submit("/oauth2/logout", &[]).await;
+    assert_eq!(end.status, 200, "{}", end.text());
+    let (mut staying, mut ending) = (streams.pop().unwrap(), streams.pop().unwrap());
+    // Five seconds are promised; the machine may have other things to do.
+    let ended = timeout(Duration::from_secs(10), ending.read_u8()).await.expect("it is closed");
+    assert!(ended.is_err(), "{ended:?}");
+    assert!(timeout(Duration::from_secs(2), staying.read_u8()).await.is_err(), "the other's goes on");
 }
 
 #[tokio::test]

@@ -9,5 +9,6 @@ mod headers;
 mod limits;
 mod protocols;
 mod smuggling;
+mod streams;
 mod tls_upstream;
 mod upstreams;

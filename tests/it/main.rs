@@ -19,4 +19,5 @@ mod refresh;
 mod reload;
 mod restart;
 mod security;
+mod streams;
 mod support;

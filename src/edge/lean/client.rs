@@ -19,7 +19,7 @@ pub(super) struct Client<'a> {
     io: &'a mut Stream,
     /// Free between two heads: each wait of the exchange sets it anew.
     pub(super) deadline: &'a mut Deadline,
-    patience: Duration,
+    pub(super) patience: Duration,
     /// Whether its connection ends with the response.
     pub(super) wish: Wish,
     watch: Watch,
@@ -30,6 +30,13 @@ enum Watch {
     On,
     /// It sent more than its request. Nothing is read any more, so its leaving is noticed by the next write.
     Off,
+}
+
+/// How a wait that is bounded went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waited {
+    Done,
+    InVain,
 }
 
 impl<'a> Client<'a> {
@@ -61,12 +68,19 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Writes all of `bytes` and flushes.
-    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        let (mut sent, mut wait) = (0, Wait::new(self.patience));
-        poll_fn(|cx| match self.poll_write(bytes, &mut sent, cx) {
-            Poll::Ready(written) => Poll::Ready(written.map_err(|_| Failure::ClientGone)),
-            Poll::Pending => wait.poll(self.deadline, cx).map(|()| Err(Failure::ClientSlow)),
+    /// Writes all of `bytes`, of which `sent` are written already, and flushes; gives up for now after `at_most`.
+    pub(super) async fn write(
+        &mut self,
+        bytes: &[u8],
+        sent: &mut usize,
+        at_most: Duration,
+    ) -> Result<Waited, Failure> {
+        let mut wait = Wait::new(at_most);
+        poll_fn(|cx| match self.poll_write(bytes, sent, cx) {
+            Poll::Ready(written) => {
+                Poll::Ready(written.map(|()| Waited::Done).map_err(|_| Failure::ClientGone))
+            }
+            Poll::Pending => wait.poll(self.deadline, cx).map(|()| Ok(Waited::InVain)),
         })
         .await
     }

@@ -14,10 +14,10 @@ use bytes::Bytes;
 use http::header::CONNECTION;
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Version};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::body::{Body, Step};
-use super::client::Client;
+use super::client::{Client, Waited};
 use super::failure::Failure;
 use super::peer::{Age, Answer, Peer};
 use super::response::{self, Framing, Persistence, ResponseHead};
@@ -26,6 +26,7 @@ use super::{After, Origin, request, target, write};
 use crate::edge::call::{Blame, Call};
 use crate::edge::deadline::Wait;
 use crate::edge::head_scan::{Ordinary, Wish};
+use crate::edge::streams::LOOK;
 use crate::edge::upstream::Plain;
 use crate::edge::worker::{Worker, phase};
 use crate::edge::{buffers, request_edit, respond, response_edit};
@@ -40,6 +41,8 @@ pub(super) struct Exchange<'a> {
     pub(super) client: Client<'a>,
     pub(super) call: Call,
     pub(super) asked: Asked,
+    /// When it was last seen to that the exchange may go on.
+    pub(super) looked: Instant,
 }
 
 /// What the client asked for.
@@ -175,7 +178,7 @@ impl Exchange<'_> {
                     }
                     let mut out = Vec::new();
                     write::informational(&mut out, &response);
-                    self.client.write(&out).await?;
+                    self.tell(&out).await?;
                 }
                 _ => return Ok(response),
             }
@@ -208,17 +211,53 @@ impl Exchange<'_> {
 
     /// Reads on, for as long as the client is there and the upstream is not silent for too long; 0 at the end.
     async fn more(&mut self, peer: &mut Peer, plain: &Plain) -> Result<usize, Failure> {
-        let mut wait = Wait::new(plain.read_timeout);
-        poll_fn(|cx| {
-            if let Poll::Ready(read) = peer.poll_read(cx) {
-                return Poll::Ready(read.map_err(|_| peer.ended()));
+        let mut left = plain.read_timeout;
+        loop {
+            let patience = left.min(LOOK);
+            let mut wait = Wait::new(patience);
+            let read = poll_fn(|cx| {
+                if let Poll::Ready(read) = peer.poll_read(cx) {
+                    return Poll::Ready(read.map(Some).map_err(|_| peer.ended()));
+                }
+                if self.client.poll_gone(cx).is_ready() {
+                    return Poll::Ready(Err(Failure::ClientGone));
+                }
+                wait.poll(self.client.deadline, cx).map(|()| Ok(None))
+            });
+            if let Some(amount) = read.await? {
+                return Ok(amount);
             }
-            if self.client.poll_gone(cx).is_ready() {
-                return Poll::Ready(Err(Failure::ClientGone));
+            left -= patience;
+            if left.is_zero() {
+                return Err(Failure::ReadTimeout);
             }
-            wait.poll(self.client.deadline, cx).map(|()| Err(Failure::ReadTimeout))
-        })
-        .await
+            self.look().await?;
+        }
+    }
+
+    /// Sends the client all of `bytes`.
+    async fn tell(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let (mut sent, mut left) = (0, self.client.patience);
+        loop {
+            let patience = left.min(LOOK);
+            match self.client.write(bytes, &mut sent, patience).await? {
+                Waited::Done => return Ok(()),
+                Waited::InVain => left -= patience,
+            }
+            if left.is_zero() {
+                return Err(Failure::ClientSlow);
+            }
+            self.look().await?;
+        }
+    }
+
+    /// Whether a request that lasts may go on. std:165
+    async fn look(&mut self) -> Result<(), Failure> {
+        self.looked = Instant::now();
+        match phase(self.call.must_end()).await {
+            None => Ok(()),
+            Some(end) => Err(Failure::MustEnd(end)),
+        }
     }
 
     async fn pass_on(
@@ -245,11 +284,15 @@ impl Exchange<'_> {
         loop {
             // Nothing is held back: an event must not wait for the next one.
             if !out.is_empty() {
-                self.client.write(&out).await?;
+                self.tell(&out).await?;
             }
             buffers::give_back(out);
             if step == Step::Done {
                 break;
+            }
+            // One that never pauses is never waited for.
+            if self.looked.elapsed() >= LOOK {
+                self.look().await?;
             }
             let came = self.more(&mut peer, plain).await?;
             out = buffers::take();
@@ -280,13 +323,17 @@ impl Exchange<'_> {
         if self.asked.parts.method != Method::HEAD {
             out.extend_from_slice(&body);
         }
-        self.client.write(&out).await?;
+        self.tell(&out).await?;
         buffers::give_back(out);
         self.call.status = parts.status.as_u16();
         Ok(())
     }
 
     async fn fail(&mut self, failure: Failure) -> After {
+        if let Failure::MustEnd(end) = failure {
+            self.call.outcome = end.label();
+            return After::Cut;
+        }
         let denial = failure.denial();
         self.call.report(failure.blame(), failure.kind(), denial.as_ref());
         // Part of a response may have gone out already, or nobody takes one: all that is left is to end it short.

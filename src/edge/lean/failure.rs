@@ -2,6 +2,7 @@
 
 use crate::edge::call::Blame;
 use crate::gate::denial::Denial;
+use crate::gate::stream::StreamEnd;
 
 /// Why a response is not whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,13 +26,15 @@ pub(super) enum Failure {
     BadResponse,
     ReadTimeout,
     WriteTimeout,
+    /// It may not go on.
+    MustEnd(StreamEnd),
 }
 
 impl Failure {
     /// What it means to the client; `None` where there is no client left. The same as for pingora's errors.
     pub(super) const fn denial(self) -> Option<Denial> {
         match self {
-            Self::ClientGone => None,
+            Self::ClientGone | Self::MustEnd(_) => None,
             Self::ClientSlow => Some(Denial::BadRequest("the response was not taken in time")),
             Self::ConnectTimeout | Self::ReadTimeout | Self::WriteTimeout => Some(Denial::UpstreamTimeout),
             Self::Unresolved
@@ -45,7 +48,8 @@ impl Failure {
 
     pub(super) const fn blame(self) -> Blame {
         match self {
-            Self::ClientGone | Self::ClientSlow => Blame::Client,
+            // Nobody's: it is told among what clients cause, and not as a fault.
+            Self::ClientGone | Self::ClientSlow | Self::MustEnd(_) => Blame::Client,
             Self::Unresolved
             | Self::Unreachable
             | Self::ConnectTimeout
@@ -67,6 +71,7 @@ impl Failure {
             Self::ConnectTimeout => "ConnectTimedout",
             Self::Unwritable | Self::BadResponse => "InvalidHTTPHeader",
             Self::ReadTimeout => "ReadTimedout",
+            Self::MustEnd(end) => end.label(),
         }
     }
 }

@@ -361,6 +361,8 @@ impl Record {
 
 impl Live {
     fn learn(&mut self, lesson: Lesson) {
+        let seen_at = lesson.newest.as_ref().map_or(self.last_seen, |newest| newest.seen_at);
+        self.last_seen = self.last_seen.max(seen_at);
         if let Some(newest) = lesson.newest.filter(|newest| {
             newest.generation > self.newest.generation || mutation::is(Mutation::LearnsBackwards)
         }) {
@@ -369,7 +371,6 @@ impl Live {
                 self.refresh = Refresh::Idle;
             }
             self.kept = None;
-            self.last_seen = self.last_seen.max(newest.seen_at);
             self.newest = newest;
         }
         self.generations.merge(&lesson.generations);

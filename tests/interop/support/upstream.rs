@@ -1,14 +1,16 @@
-//! An API that refuses expired bearers and counts them.
+//! An API that refuses expired bearers and counts them. `/api/events` goes on for ever.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use http::header::AUTHORIZATION;
 use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -71,11 +73,16 @@ async fn serve(listener: TcpListener, seen: Arc<Mutex<Seen>>) {
     }
 }
 
-fn answer(request: &Request<Incoming>, seen: &Mutex<Seen>) -> Response<Full<Bytes>> {
+type Body = BoxBody<Bytes, Infallible>;
+
+fn answer(request: &Request<Incoming>, seen: &Mutex<Seen>) -> Response<Body> {
     let path = request.uri().path();
     if !path.starts_with("/api/") {
         let page = format!("<!doctype html><title>{path}</title>");
-        return Response::builder().header("content-type", "text/html").body(Full::from(page)).unwrap();
+        return Response::builder()
+            .header("content-type", "text/html")
+            .body(Full::from(page).boxed())
+            .unwrap();
     }
     let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let mut seen = seen.lock().unwrap();
@@ -84,15 +91,21 @@ fn answer(request: &Request<Incoming>, seen: &Mutex<Seen>) -> Response<Full<Byte
             if !seen.bearers.contains(&bearer) {
                 seen.bearers.push(bearer);
             }
+            if path == "/api/events" {
+                let first = futures_util::stream::iter([Ok(Frame::data(Bytes::from_static(b"data: 0\n\n")))]);
+                return Response::new(BoxBody::new(StreamBody::new(
+                    first.chain(futures_util::stream::pending()),
+                )));
+            }
             let told = json!({ "sub": claims["sub"], "jti": claims["jti"], "exp": claims["exp"] });
             Response::builder()
                 .header("content-type", "application/json")
-                .body(Full::from(told.to_string()))
+                .body(Full::from(told.to_string()).boxed())
                 .unwrap()
         }
         Err(why) => {
             seen.violations.push(format!("{path}: {why}"));
-            Response::builder().status(599).body(Full::from(why)).unwrap()
+            Response::builder().status(599).body(Full::from(why).boxed()).unwrap()
         }
     }
 }

@@ -19,10 +19,15 @@ use bearward::gate::Gate;
 use bearward::gate::policy::csrf::Origins;
 use bearward::gate::route::table::Table;
 use bearward::gate::settings::{Auth, PathPattern, RefreshOn, Route, UpstreamId};
+use bearward::session::cookie::jar::Jar;
+use bearward::session::refresh::record::EndCause;
+use bearward::session::sessions::Sessions;
 use bearward::telemetry::metrics as telemetry;
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue};
 use url::Url;
 
-use super::session::sessions;
+use super::session::{session_cookie, sessions};
 
 /// What a test wants of a gateway.
 pub(crate) struct Wanted {
@@ -40,6 +45,7 @@ pub(crate) struct Gateway {
     edge: Option<Edge>,
     pub(crate) address: SocketAddr,
     pub(crate) metrics: telemetry::Metrics,
+    sessions: Sessions,
     drain: Drain,
 }
 
@@ -76,7 +82,7 @@ impl Wanted {
         }
     }
 
-    async fn live(&self, metrics: &telemetry::Metrics) -> Live {
+    async fn live(&self, metrics: &telemetry::Metrics) -> (Live, Sessions) {
         tls::install_provider();
         let public_url: Url = "https://app.example".parse().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -90,19 +96,20 @@ impl Wanted {
             login_params: Vec::new(),
         };
         let bff = Bff::new(bff, sessions.clone(), provider, clock, metrics.clone()).unwrap();
-        Live {
-            gate: Arc::new(Gate::new(table, Origins::new(&public_url, &[]), None, sessions)),
+        let live = Live {
+            gate: Arc::new(Gate::new(table, Origins::new(&public_url, &[]), None, sessions.clone())),
             bff: Arc::new(bff),
             upstreams: Upstreams::new(std::slice::from_ref(&self.upstream)).unwrap(),
             metrics: Arc::new(metrics.register(Metrics::register)),
             public_url,
             forwarding: self.forwarding.clone(),
-        }
+        };
+        (live, sessions)
     }
 
     pub(crate) async fn start(self) -> Gateway {
         let metrics = telemetry::Metrics::new();
-        let live = self.live(&metrics).await;
+        let (live, sessions) = self.live(&metrics).await;
         let settings = Settings {
             listeners: vec![Listener { address: "127.0.0.1:0".parse().unwrap(), tls: self.tls }],
             admin: None,
@@ -115,15 +122,23 @@ impl Wanted {
         };
         let edge = Edge::start(&settings, &Arc::new(live)).unwrap();
         let address = edge.addresses()[0];
-        Gateway { edge: Some(edge), address, metrics, drain: self.drain }
+        Gateway { edge: Some(edge), address, metrics, sessions, drain: self.drain }
     }
 }
 
 impl Gateway {
     /// Replaces what is served by, while connections stay.
     pub(crate) async fn reload(&self, wanted: &Wanted) -> Result<(), bearward::edge::TrustChanged> {
-        let live = wanted.live(&telemetry::Metrics::new()).await;
+        let (live, _) = wanted.live(&telemetry::Metrics::new()).await;
         self.edge.as_ref().unwrap().replace(&Arc::new(live))
+    }
+
+    /// Ends the session of [`session_cookie`].
+    pub(crate) fn end_session(&self) {
+        let cookie = HeaderValue::from_str(&session_cookie()).unwrap();
+        let headers = HeaderMap::from_iter([(COOKIE, cookie)]);
+        let ended = self.sessions.end(&Jar::read(&headers, self.sessions.names()), EndCause::Logout);
+        assert!(ended.is_some(), "the session had ended before");
     }
 
     pub(crate) async fn drain(&mut self) -> DrainReport {

@@ -1,6 +1,7 @@
 //! An upstream on port 0 that tells what it saw.
 //!
-//! `/sse` streams three events, each after a permit; `/slow` answers after a permit; `/large` sends 300 KB;
+//! `/sse` streams three events, each after a permit; `/busy` streams without a pause, `/endless` as
+//! much as is taken; `/slow` answers after a permit; `/large` sends 300 KB;
 //! `/set-cookie` sets cookies; `/cached` says how long it may be cached; `/ws` echoes a WebSocket; `/silent` never
 //! answers; everything else echoes the request as JSON.
 
@@ -9,6 +10,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -19,7 +21,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 type Body = BoxBody<Bytes, Infallible>;
 
@@ -31,14 +33,37 @@ pub(crate) struct Upstream {
 
 struct State {
     requests: AtomicUsize,
+    open: watch::Sender<usize>,
+    pieces: AtomicUsize,
     permits: Semaphore,
+}
+
+/// A response that goes on; its end is told by its drop.
+struct Open(Arc<State>);
+
+impl Open {
+    fn new(state: &Arc<State>) -> Self {
+        state.open.send_modify(|open| *open += 1);
+        Self(Arc::clone(state))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.send_modify(|open| *open -= 1);
+    }
 }
 
 impl Upstream {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let state = Arc::new(State { requests: AtomicUsize::new(0), permits: Semaphore::new(0) });
+        let state = Arc::new(State {
+            requests: AtomicUsize::new(0),
+            open: watch::Sender::new(0),
+            pieces: AtomicUsize::new(0),
+            permits: Semaphore::new(0),
+        });
         let shared = Arc::clone(&state);
         tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
@@ -58,6 +83,26 @@ impl Upstream {
         self.state.requests.load(Ordering::SeqCst)
     }
 
+    /// Waits until `count` streams and WebSockets are open; panics after 20 seconds.
+    pub(crate) async fn has_open(&self, count: usize) {
+        let mut open = self.state.open.subscribe();
+        let reached = tokio::time::timeout(Duration::from_secs(20), open.wait_for(|open| *open == count));
+        assert!(reached.await.is_ok(), "{} are open, not {count}", *self.state.open.borrow());
+    }
+
+    /// Waits until nobody takes any more of `/endless`; how much of it was taken.
+    pub(crate) async fn is_stuck(&self) -> usize {
+        let mut before = 0;
+        loop {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let now = self.state.pieces.load(Ordering::SeqCst);
+            if now == before && now > 0 {
+                return now * PIECE;
+            }
+            before = now;
+        }
+    }
+
     /// Lets one waiting answer, or one event, go.
     pub(crate) fn permit(&self) {
         self.state.permits.add_permits(1);
@@ -67,13 +112,18 @@ impl Upstream {
 async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Response<Body>, Infallible> {
     state.requests.fetch_add(1, Ordering::SeqCst);
     Ok(match request.uri().path() {
-        "/sse" => sse(state),
+        "/sse" | "/api/sse" => sse(state),
+        "/busy" | "/api/busy" => busy(state),
+        "/endless" | "/api/endless" => endless(state),
         "/slow" | "/api/slow" => {
             state.permits.acquire().await.unwrap().forget();
             full("slow")
         }
         "/large" => full(vec![b'x'; 300_000]),
-        "/silent" | "/api/silent" => std::future::pending().await,
+        "/silent" | "/api/silent" => {
+            let _open = Open::new(&state);
+            std::future::pending().await
+        }
         "/set-cookie" | "/api/set-cookie" => {
             let mut response = full("");
             for line in ["theirs=1", "__Host-bearward=evil; Path=/", "__Host-bearward.1=evil", "more=2"] {
@@ -86,7 +136,7 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
             response.headers_mut().insert("cache-control", HeaderValue::from_static("private, max-age=9"));
             response
         }
-        "/ws" | "/api/ws" => websocket(request),
+        "/ws" | "/api/ws" => websocket(request, &state),
         _ => echo(request).await,
     })
 }
@@ -110,15 +160,41 @@ async fn echo(request: Request<Incoming>) -> Response<Body> {
 }
 
 fn sse(state: Arc<State>) -> Response<Body> {
-    let events = futures_util::stream::unfold((0, state), |(number, state)| async move {
+    let open = Open::new(&state);
+    let events = futures_util::stream::unfold((0, open), |(number, open)| async move {
         if number == 3 {
             return None;
         }
-        state.permits.acquire().await.unwrap().forget();
+        open.0.permits.acquire().await.unwrap().forget();
         let event = Frame::data(Bytes::from(format!("data: {number}\n\n")));
-        Some((Ok::<_, Infallible>(event), (number + 1, state)))
+        Some((Ok::<_, Infallible>(event), (number + 1, open)))
     });
-    let mut response = Response::new(BoxBody::new(StreamBody::new(Box::pin(events) as SyncStream)));
+    events_of(Box::pin(events))
+}
+
+fn busy(state: Arc<State>) -> Response<Body> {
+    let open = Open::new(&state);
+    let events = futures_util::stream::unfold(open, |open| async move {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Some((Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"data: busy\n\n"))), open))
+    });
+    events_of(Box::pin(events))
+}
+
+fn endless(state: Arc<State>) -> Response<Body> {
+    let open = Open::new(&state);
+    let pieces = futures_util::stream::unfold(open, |open| async move {
+        open.0.pieces.fetch_add(1, Ordering::SeqCst);
+        Some((Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[b'x'; PIECE]))), open))
+    });
+    events_of(Box::pin(pieces))
+}
+
+/// What `/endless` is sent in.
+pub(crate) const PIECE: usize = 64 * 1024;
+
+fn events_of(events: SyncStream) -> Response<Body> {
+    let mut response = Response::new(BoxBody::new(StreamBody::new(events)));
     response.headers_mut().insert("content-type", HeaderValue::from_static("text/event-stream"));
     response
 }
@@ -126,7 +202,7 @@ fn sse(state: Arc<State>) -> Response<Body> {
 type SyncStream =
     std::pin::Pin<Box<dyn futures_util::Stream<Item = Result<Frame<Bytes>, Infallible>> + Send + Sync>>;
 
-fn websocket(request: Request<Incoming>) -> Response<Body> {
+fn websocket(request: Request<Incoming>, state: &Arc<State>) -> Response<Body> {
     let key = request.headers().get("sec-websocket-key").cloned();
     let Some(key) = key else {
         let mut response = full("not a WebSocket handshake");
@@ -134,7 +210,9 @@ fn websocket(request: Request<Incoming>) -> Response<Body> {
         return response;
     };
     let accept = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
+    let open = Open::new(state);
     tokio::spawn(async move {
+        let _open = open;
         use futures_util::{SinkExt, StreamExt};
         use tokio_tungstenite::tungstenite::protocol::Role;
         let io = TokioIo::new(hyper::upgrade::on(request).await.unwrap());
