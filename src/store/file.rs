@@ -55,7 +55,11 @@ pub enum FileError {
         path: PathBuf,
     },
     /// It was written by another version.
-    #[error("{} has a form that this version does not know", path.display())]
+    #[error(
+        "{} has a form that this version does not know: start the release that wrote it, or move the file away to \
+         begin anew: sessions that were ended may then live again",
+        path.display()
+    )]
     Unknown {
         /// The file.
         path: PathBuf,

@@ -16,7 +16,7 @@ const VERSION: u8 = 1;
 
 /// A record, sealed.
 pub(super) fn seal(sealer: &Sealer, record: &Stored) -> Option<Vec<u8>> {
-    sealed(sealer, &("record", record))
+    sealed(sealer, plain(&("record", record))?)
 }
 
 /// Opens a record.
@@ -27,7 +27,7 @@ pub(super) fn open(sealer: &Sealer, value: &[u8]) -> Result<Stored, OpenError> {
 
 /// What everyone is told of a record that was written.
 pub(super) fn note(sealer: &Sealer, record: &Stored) -> Option<Vec<u8>> {
-    sealed(sealer, &("note", record.sid, record.newest, &record.generations))
+    sealed(sealer, plain(&("note", record.sid, record.newest, &record.generations))?)
 }
 
 /// What a note says.
@@ -38,7 +38,7 @@ pub(super) fn read_note(sealer: &Sealer, value: &[u8]) -> Option<(SessionId, Gen
 
 /// A denial, sealed.
 pub(super) fn seal_denial(sealer: &Sealer, denial: &Denial) -> Option<Vec<u8>> {
-    sealed(sealer, &("denial", denial))
+    sealed(sealer, plain(&("denial", denial))?)
 }
 
 /// Opens a denial.
@@ -47,8 +47,12 @@ pub(super) fn open_denial(sealer: &Sealer, value: &[u8]) -> Result<Denial, OpenE
     if kind == "denial" { Ok(denial) } else { Err(OpenError::Forged) }
 }
 
-fn sealed(sealer: &Sealer, value: &impl Serialize) -> Option<Vec<u8>> {
-    let plain = postcard::to_extend(value, vec![VERSION]).ok()?;
+/// A value's bytes: the version, then the layout.
+fn plain(value: &impl Serialize) -> Option<Vec<u8>> {
+    postcard::to_extend(value, vec![VERSION]).ok()
+}
+
+fn sealed(sealer: &Sealer, plain: Vec<u8>) -> Option<Vec<u8>> {
     sealer.seal(plain).ok().map(String::into_bytes)
 }
 
@@ -59,3 +63,6 @@ fn opened<T: DeserializeOwned>(sealer: &Sealer, value: &[u8]) -> Result<T, OpenE
         Some(_) | None => Err(OpenError::UnknownVersion),
     }
 }
+
+#[cfg(test)]
+mod tests;

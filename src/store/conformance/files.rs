@@ -18,7 +18,7 @@ use crate::store::redis::AddressError;
 use crate::store::settings::{
     Address, Denials, Kind, Node, Outage, Redis, RefreshAlone, Settings, Tls, Topology,
 };
-use crate::store::{self, Cursor, OpenError, Store, Swap};
+use crate::store::{self, Cursor, Key, OpenError, Store, Swap};
 
 fn open(path: &Path) -> Result<Arc<dyn Store>, FileError> {
     open_at(path, &Arc::new(ManualClock::new(START)))
@@ -169,6 +169,24 @@ async fn what_is_over_leaves_the_file() {
     // Ten times as much was written, and the file is not even twice as large.
     let after = std::fs::metadata(&path).unwrap().len();
     assert!(after < once * 2, "{once} {after}");
+}
+
+#[tokio::test]
+async fn a_file_of_form_1_is_opened_by_every_later_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    std::fs::write(&path, include_bytes!("../../../tests/data/store-v1.redb")).unwrap();
+    let store = open(&path).unwrap();
+    let there = Key::new("session", &[9; 16]);
+    let (version, value) = store.read(there).await.unwrap().record.unwrap();
+    assert_eq!(value, b"golden");
+    assert_eq!(all_entries(&store, Cursor::default()).await.0, [b"golden denial"]);
+    done(&store, swap(there, Some(version), "silver")).await;
+    store.append(b"another".to_vec(), HOUR).await.unwrap();
+    drop(store);
+    let store = open(&path).unwrap();
+    assert_eq!(store.read(there).await.unwrap().record.unwrap().1, b"silver");
+    assert_eq!(all_entries(&store, Cursor::default()).await.0, [&b"golden denial"[..], b"another"]);
 }
 
 const HOUR: Duration = Duration::from_secs(3600);

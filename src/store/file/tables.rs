@@ -39,7 +39,11 @@ pub(super) fn prepare(database: &Database) -> Result<bool, Error> {
         }
         known.unwrap_or(FORM)
     };
-    transaction.commit()?;
+    if form == FORM {
+        transaction.commit()?
+    } else {
+        transaction.abort()?
+    }
     Ok(form == FORM)
 }
 
@@ -169,12 +173,17 @@ mod tests {
     fn a_form_of_another_version_is_not_touched() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store");
-        let database = open(&path, Missing::Made).unwrap();
+        let database = Database::create(&path).unwrap();
         let transaction = database.begin_write().unwrap();
         transaction.open_table(NUMBERS).unwrap().insert("form", FORM + 1).unwrap();
         transaction.commit().unwrap();
         drop(database);
         let error = open(&path, Missing::Made).unwrap_err();
         assert!(matches!(error, FileError::Unknown { .. }), "{error:?}");
+        assert!(error.to_string().contains("start the release that wrote it"), "{error}");
+        let database = Database::builder().open(&path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        assert_eq!(transaction.open_table(NUMBERS).unwrap().get("form").unwrap().unwrap().value(), FORM + 1);
+        assert_eq!(transaction.list_tables().unwrap().count(), 1, "nothing was added to it");
     }
 }
