@@ -32,6 +32,7 @@ pub mod readiness;
 mod request_edit;
 mod respond;
 mod response_edit;
+mod secured;
 pub mod settings;
 mod streams;
 pub mod upstream;
@@ -45,14 +46,16 @@ use std::time::Duration;
 use pingora::time::fast_timeout::set_fast_timeout_to_tokio_threshold;
 
 use self::doors::Doors;
+use self::listener::{Bound, Change, Secure};
 use self::live::{Live, Slot};
-use self::settings::{Drain, Settings};
+use self::settings::{Drain, Listener, Settings};
 use self::worker::Worker;
+use crate::base::tls::certificate::Leaf;
 
 /// A running edge: its listeners and the threads that serve them. Dropping it cuts every connection.
 #[derive(Debug)]
 pub struct Edge {
-    addresses: Vec<SocketAddr>,
+    bound: Vec<Bound>,
     doors: Arc<Doors>,
     slots: Vec<Arc<Slot>>,
     ca_file: Option<String>,
@@ -80,6 +83,15 @@ pub enum EdgeError {
         #[source]
         source: crate::base::tls::TlsError,
     },
+    /// pingora refuses the TLS of a listener.
+    #[error("cannot serve TLS on {address}")]
+    Acceptor {
+        /// The address.
+        address: SocketAddr,
+        /// What it said.
+        #[source]
+        source: Box<pingora::Error>,
+    },
     /// A runtime or thread could not be made.
     #[error("cannot start a worker")]
     Worker(#[source] std::io::Error),
@@ -89,6 +101,17 @@ pub enum EdgeError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the certificates that vouch for upstreams have changed: a restart is needed")]
 pub struct TrustChanged;
+
+/// Why an edge goes on with what it has; nothing of it has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplaceError {
+    /// See [`TrustChanged`].
+    #[error(transparent)]
+    Trust(#[from] TrustChanged),
+    /// A listener cannot be served as it should be.
+    #[error(transparent)]
+    Listener(#[from] EdgeError),
+}
 
 /// How a drain went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,43 +130,68 @@ impl Edge {
         // that its clock thread takes 100 times a second. A worker's runtime forgets what was cancelled.
         set_fast_timeout_to_tokio_threshold(Some(Duration::ZERO));
         let workers = settings.workers.max(1);
-        let mut listeners = Vec::new();
+        let (mut bound, mut sockets) = (Vec::new(), Vec::new());
         for listener in &settings.listeners {
-            listeners.push(listener::bind(listener, workers)?);
+            let (one, of_workers) = listener::bind(listener, workers)?;
+            bound.push(one);
+            sockets.push(of_workers.into_iter());
         }
-        let addresses = listeners.iter().map(|bound| bound.address).collect();
         let doors = Arc::new(Doors::new(settings.limits.connections, live.metrics.connections()));
         // Names this process to itself: a request that carries it has been here (std:112).
         let pseudonym = format!("bearward-{}", hex(crate::base::secret::random::<4>()));
         let ca_file = live.upstreams.ca_file();
-        let mut edge = Self { addresses, doors, slots: Vec::new(), ca_file, threads: Vec::new() };
+        let mut edge = Self { bound, doors, slots: Vec::new(), ca_file, threads: Vec::new() };
         for number in 0..workers {
             let slot = Arc::new(Slot::new(Arc::clone(live)));
             edge.slots.push(Arc::clone(&slot));
             let worker = Worker::new(settings, slot, &edge.doors, &pseudonym);
-            let sockets = listeners.iter_mut().filter_map(|bound| bound.take()).collect();
-            edge.threads.push(worker.spawn(number, sockets).map_err(EdgeError::Worker)?);
+            let own = sockets.iter_mut().filter_map(Iterator::next).collect();
+            edge.threads.push(worker.spawn(number, own).map_err(EdgeError::Worker)?);
         }
         Ok(edge)
     }
 
     /// Where it listens, in the order of the settings.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.addresses.clone()
+        self.bound.iter().map(|bound| bound.address).collect()
     }
 
-    /// Serves every further request by `live`; requests under way keep what they began with.
+    /// Every certificate that is presented, with the address where.
+    pub fn certificates(&self) -> Vec<(SocketAddr, Leaf)> {
+        let of = |bound: &Bound| {
+            let secure = bound.security.current();
+            let leaves = secure.iter().flat_map(|one| one.server.certificates().iter());
+            leaves.map(|pair| (bound.address, pair.leaf.clone())).collect::<Vec<_>>()
+        };
+        self.bound.iter().flat_map(of).collect()
+    }
+
+    /// Serves every further request by `live` and secures every further connection as `listeners` say; what is under
+    /// way keeps what it began with. Listeners keep their addresses. Returns those whose certificates have changed.
     ///
     /// # Errors
-    /// Where the upstreams trust other certificates than before: those are loaded at start.
-    pub fn replace(&self, live: &Arc<Live>) -> Result<(), TrustChanged> {
+    /// Where the upstreams trust other certificates than before, which are loaded at start, or a listener's are not
+    /// usable.
+    pub fn replace(&self, listeners: &[Listener], live: &Arc<Live>) -> Result<Vec<SocketAddr>, ReplaceError> {
         if live.upstreams.ca_file() != self.ca_file {
-            return Err(TrustChanged);
+            return Err(TrustChanged.into());
+        }
+        let mut secured = Vec::new();
+        for bound in &self.bound {
+            if let Some(listener) = listeners.iter().find(|listener| listener.address == bound.configured) {
+                secured.push((bound, Secure::load(listener)?));
+            }
+        }
+        let mut changed = Vec::new();
+        for (bound, secure) in secured {
+            if bound.security.replace(secure) == Change::Replaced {
+                changed.push(bound.address);
+            }
         }
         for slot in &self.slots {
             slot.replace(Arc::clone(live));
         }
-        Ok(())
+        Ok(changed)
     }
 
     /// Stops accepting after `drain.accept`, lets what is under way finish until `drain.limit`, cuts the rest and

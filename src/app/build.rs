@@ -17,6 +17,7 @@ use super::serving::{self, Lasting, ServingError};
 use crate::base::http_client::NetworkClient;
 use crate::base::tasks::Tasks;
 use crate::base::time::{Clock, SharedClock};
+use crate::base::tls::certificate::Leaf;
 use crate::base::tls::{self, TlsError};
 use crate::bff::Bff;
 use crate::config::Settings;
@@ -30,6 +31,7 @@ use crate::session::cookie::seal::KeyRefused;
 use crate::session::sessions::{Sessions, Surroundings};
 use crate::store::OpenError;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::certificates::{Certificate, Certificates};
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +84,7 @@ pub struct App {
     /// What stays, whatever is served by.
     pub(super) lasting: Lasting,
     pub(super) fixed: Fixed,
+    pub(super) certificates: Certificates,
     /// Flights, revocations, the admin listener: what must not depend on a worker's life.
     background: Option<Runtime>,
 }
@@ -102,6 +105,8 @@ impl App {
             .map_err(StartError::Runtime)?;
         let tasks = Tasks::new(background.handle().clone());
         let metrics = Metrics::new();
+        let certificates = Certificates::new(Arc::clone(&clock));
+        metrics.collect(certificates.clone());
         let fleet = fleet::open(store, &clock, &tasks)?;
         // All replicas go by one clock, where there is one.
         let clock = fleet.as_ref().map_or(clock, |fleet| Arc::<SharedClock>::clone(&fleet.clock) as _);
@@ -137,9 +142,10 @@ impl App {
             })
             .transpose()?;
         let drain = edge.drain.clone();
-        let edge = Some(Edge::start(&edge, &live)?);
-        let background = Some(background);
-        Ok(Self { edge, admin, readiness, sessions, drain, lasting, fixed, background })
+        let edge = Edge::start(&edge, &live)?;
+        watch_over(&tasks, &certificates, &edge);
+        let (edge, background) = (Some(edge), Some(background));
+        Ok(Self { edge, admin, readiness, sessions, drain, lasting, fixed, certificates, background })
     }
 }
 
@@ -220,6 +226,32 @@ fn warm_up(tasks: &Tasks, provider: Arc<Provider>, readiness: &Arc<Readiness>) {
         readiness.clear(CONDITION);
     });
 }
+
+/// Warns of certificates that are about to expire, for as long as the gateway runs.
+fn watch_over(tasks: &Tasks, certificates: &Certificates, edge: &Edge) {
+    certificates.replace(presented(edge));
+    let certificates = certificates.clone();
+    tasks.spawn_endless(async move {
+        loop {
+            certificates.warn();
+            tokio::time::sleep(BETWEEN_WARNINGS).await;
+        }
+    });
+}
+
+/// What an edge presents.
+pub(super) fn presented(edge: &Edge) -> Vec<Certificate> {
+    let told = |(address, leaf): (SocketAddr, Leaf)| Certificate {
+        listener: address.to_string(),
+        name: leaf.names.into_iter().next().unwrap_or_default(),
+        not_before: leaf.not_before,
+        not_after: leaf.not_after,
+    };
+    edge.certificates().into_iter().map(told).collect()
+}
+
+/// A certificate of a few days is told of before it is over.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(6 * 3600);
 
 /// The name of the provider's condition in `/readyz`.
 const CONDITION: &str = "provider";

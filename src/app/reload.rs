@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use super::build::App;
+use super::build::{App, presented};
 use super::serving::{self, ServingError};
 use crate::config::Settings;
-use crate::edge::TrustChanged;
+use crate::edge::ReplaceError;
 use crate::session::cookie::seal::KeyRefused;
 
 /// Why a configuration was not taken; the one before goes on then, whole.
@@ -20,9 +20,9 @@ pub enum ReloadError {
     /// Routes or upstreams cannot be served.
     #[error(transparent)]
     Serving(#[from] ServingError),
-    /// See [`TrustChanged`].
+    /// Upstreams or listeners cannot be served as they should be.
     #[error(transparent)]
-    Trust(#[from] TrustChanged),
+    Edge(#[from] ReplaceError),
     /// The gateway is coming to rest.
     #[error("the gateway is shutting down")]
     Stopping,
@@ -41,7 +41,7 @@ impl Fixed {
         let refresh = (&session.after_unknown, &session.refresh_wait);
         Self(vec![
             ("public_url", gate.public_url.to_string()),
-            ("listeners", format!("{:?}", edge.listeners)),
+            ("listeners", format!("{:?}", edge.listeners.iter().map(|one| one.address).collect::<Vec<_>>())),
             ("workers", format!("{:?}", edge.workers)),
             ("admin", format!("{:?}", edge.admin)),
             ("limits", format!("{:?}", edge.limits)),
@@ -74,8 +74,10 @@ impl App {
         let live = Arc::new(serving::live(settings.gate, &settings.edge, &self.lasting)?);
         // Each refuses before it changes anything; cryptography takes every key that was checked, so that nothing is
         // swapped by halves.
-        edge.replace(&live)?;
+        edge.replace(&settings.edge.listeners, &live)?;
         self.lasting.bff.replace_keys(&settings.session.keys)?;
+        self.certificates.replace(presented(edge));
+        self.certificates.warn();
         Ok(waiting)
     }
 }

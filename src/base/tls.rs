@@ -1,11 +1,14 @@
 //! TLS: the one crypto provider, client and server configurations.
 //!
-//! The only file that names rustls' builders. Verification of a peer's certificate cannot be switched off here.
+//! The only place that names rustls' builders. Verification of a peer's certificate cannot be switched off here.
+
+pub mod certificate;
+pub mod server;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -36,6 +39,15 @@ pub enum TlsError {
     /// Certificate and key do not fit each other, or rustls refuses them.
     #[error("the certificate or key is not usable")]
     Refused(#[source] rustls::Error),
+    /// A certificate is not in the form of X.509.
+    #[error("{} holds a certificate that cannot be read", .0.display())]
+    Unreadable(PathBuf),
+    /// Nobody in the file can vouch for a client.
+    #[error("{} holds no certificate of an authority", .0.display())]
+    NoAuthority(PathBuf),
+    /// [`install_provider`] was not called.
+    #[error("no crypto provider is installed")]
+    NoProvider,
 }
 
 /// Installs aws-lc-rs as the process's crypto provider. The first line of `main` and of every test.
@@ -124,20 +136,4 @@ pub fn trusting_nobody() -> Arc<ClientConfig> {
     #[expect(clippy::disallowed_methods, reason = "the one place that builds TLS configurations")]
     let builder = ClientConfig::builder();
     Arc::new(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
-}
-
-/// A server that presents the certificate chain of `cert` and speaks HTTP/2 and HTTP/1.1.
-///
-/// # Errors
-/// Where a file cannot be read, or certificate and key do not belong together.
-pub fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain = read_certificates(cert)?;
-    let key = read_private_key(key)?;
-    #[expect(clippy::disallowed_methods, reason = "the one place that builds TLS configurations")]
-    let builder = ServerConfig::builder();
-    let mut config = builder.with_no_client_auth().with_single_cert(chain, key).map_err(TlsError::Refused)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // An idle connection keeps what it was sent; one ticket is enough to resume (std:186).
-    config.send_tls13_tickets = 1;
-    Ok(Arc::new(config))
 }

@@ -6,17 +6,17 @@ use rustls_pki_types::pem::Error as PemError;
 
 use super::problems::Findings;
 use super::raw::File;
+use super::raw::edge::Tls;
 use super::reader::At;
 use super::secrets::why;
+use crate::base::tls::server::{Pair, client_roots, pair};
 use crate::base::tls::{self, TlsError};
 
 /// Reads every PEM file that `file` names and reports those that TLS could not use.
 pub(super) fn verify(file: &File, findings: &mut Findings) {
     let listeners = file.listeners.iter().flat_map(|list| &list.value);
     for tls in listeners.filter_map(|listener| listener.value.tls.as_ref()) {
-        if let (Some(cert), Some(key)) = (&tls.value.cert, &tls.value.key) {
-            server(cert, key, findings);
-        }
+        listener(&tls.value, findings);
     }
     let provider = file.provider.as_ref().and_then(|provider| provider.value.ca_file.as_ref());
     let upstreams = file.upstreams.iter().flat_map(|map| &map.value.0);
@@ -30,7 +30,28 @@ pub(super) fn verify(file: &File, findings: &mut Findings) {
     }
 }
 
-fn server(cert: &At<PathBuf>, key: &At<PathBuf>, findings: &mut Findings) {
+fn listener(tls: &Tls, findings: &mut Findings) {
+    if let Some(ca_file) = tls.client_auth.as_ref().and_then(|auth| auth.value.ca_file.as_ref())
+        && let Err(error) = client_roots(&ca_file.value)
+    {
+        findings.report(&ca_file.at, said(&error)).help("name a PEM file of certificates");
+    }
+    let more = tls.more_certificates.iter().flat_map(|list| &list.value);
+    let more = more.map(|files| (&files.value.cert, &files.value.key));
+    let mut named: Vec<String> = Vec::new();
+    for (place, (cert, key)) in std::iter::once((&tls.cert, &tls.key)).chain(more).enumerate() {
+        let (Some(cert), Some(key)) = (cert, key) else { continue };
+        let Some(pair) = server(cert, key, findings) else { continue };
+        if place > 0 && pair.leaf.names.iter().all(|name| named.contains(name)) {
+            findings
+                .warn(&cert.at, "this certificate is never presented")
+                .help("certificates before it name all that it names");
+        }
+        named.extend(pair.leaf.names);
+    }
+}
+
+fn server(cert: &At<PathBuf>, key: &At<PathBuf>, findings: &mut Findings) -> Option<Pair> {
     let chain_error = tls::read_certificates(&cert.value).err();
     let key_error = tls::read_private_key(&key.value).err();
     if let Some(error) = &chain_error {
@@ -40,11 +61,14 @@ fn server(cert: &At<PathBuf>, key: &At<PathBuf>, findings: &mut Findings) {
         findings.report(&key.at, said(error)).help("name a PEM file of the private key");
     }
     if chain_error.is_some() || key_error.is_some() {
-        return;
+        return None;
     }
-    if let Err(error) = tls::server_config(&cert.value, &key.value) {
-        findings.report(&cert.at, said(&error)).also(&key.at, "the key").help("the two must belong together");
-    }
+    pair(&cert.value, &key.value)
+        .map_err(|error| {
+            let finding = findings.report(&cert.at, said(&error));
+            finding.also(&key.at, "the key").help("the two must belong together");
+        })
+        .ok()
 }
 
 /// What is wrong with a file, without its name: the caret shows it.
@@ -54,6 +78,9 @@ fn said(error: &TlsError) -> String {
         TlsError::Key { source, .. } => ("no readable PEM private key", source),
         TlsError::NoRoots => return error.to_string(),
         TlsError::Refused(source) => return format!("{error}: {source}"),
+        TlsError::Unreadable(_) => return "the certificate cannot be read".to_owned(),
+        TlsError::NoAuthority(_) => return "no certificate of an authority".to_owned(),
+        TlsError::NoProvider => return error.to_string(),
     };
     if let PemError::Io(error) = source {
         return format!("the file cannot be used: {}", why(error));

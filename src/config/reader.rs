@@ -146,6 +146,11 @@ impl Reader<'_> {
         let finding = self.findings.report(&node.at, format!("expected {wanted}, found {found}"));
         match &node.value {
             Value::Scalar(_) if wanted == "text" && found != "nothing" => finding.help("put it in quotes"),
+            Value::Scalar(scalar)
+                if found == "a number" && wanted.contains(&format!("`{}`", scalar.text)) =>
+            {
+                finding.help("put it in quotes")
+            }
             Value::Scalar(_) if wanted == "a list" => finding.help("write it as `[…]`"),
             Value::Scalar(scalar) if scalar.style == Style::Quoted && wanted != SECTION => {
                 finding.help("drop the quotes")

@@ -7,6 +7,7 @@ mod generated;
 mod golden;
 mod leaks;
 mod settings;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

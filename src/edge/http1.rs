@@ -31,7 +31,7 @@ pub(super) async fn serve(worker: Arc<Worker>, mut io: Stream) {
             Next::Preface(read) => return phase(upgrade(&worker, io, read)).await,
             Next::Head(head, shape) => match lean::accept(&worker, head, shape) {
                 Ok(request) => {
-                    match lean::serve(&worker, &mut io, &mut reader.deadline, request, from).await {
+                    match lean::serve(&worker, &mut io, &mut reader.deadline, request, &from).await {
                         After::Keep => {}
                         After::Close => return phase(close(io)).await,
                         After::Cut => return,

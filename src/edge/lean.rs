@@ -27,6 +27,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderValue;
 use http::request::Parts;
 use pingora::protocols::Stream;
 use tokio::time::Instant;
@@ -37,22 +38,27 @@ use super::call::Link;
 use super::deadline::Deadline;
 use super::head_scan::Ordinary;
 use super::live::Live;
+use super::secured::Secured;
 use super::settings::FastPath;
 use super::worker::Worker;
 use crate::gate::head::{RequestHead, RequestId};
 
 /// Where a connection comes from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Origin {
     peer: Option<IpAddr>,
     link: Link,
+    client_cert: Option<HeaderValue>,
 }
 
 impl Origin {
     pub(super) fn of(io: &Stream) -> Self {
         let peer = io.get_socket_digest().and_then(|digest| Some(digest.peer_addr()?.as_inet()?.ip()));
-        let link = if io.get_ssl_digest().is_some() { Link::Tls } else { Link::Plain };
-        Self { peer, link }
+        let Some(digest) = io.get_ssl_digest() else {
+            return Self { peer, link: Link::Plain, client_cert: None };
+        };
+        let client_cert = Secured::of(&digest).and_then(Secured::client_cert).cloned();
+        Self { peer, link: Link::Tls, client_cert }
     }
 }
 
@@ -101,7 +107,7 @@ pub(super) fn serve<'a>(
     io: &'a mut Stream,
     deadline: &'a mut Deadline,
     request: Box<Request>,
-    from: Origin,
+    from: &'a Origin,
 ) -> Pin<Box<dyn Future<Output = After> + Send + 'a>> {
     let Request { head, shape, parts, live } = *request;
     let mut call = worker.front.begin(live);

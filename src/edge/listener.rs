@@ -3,64 +3,121 @@
 //! The option hides a second process on the same port, which would silently answer part of the requests. So each
 //! address is first bound without it: that fails while anyone else listens.
 
+use std::fmt;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use pingora::listeners::tls::Acceptor;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::EdgeError;
-use super::settings::Listener;
-use crate::base::tls;
+use super::secured::{self, Clients};
+use super::settings::{Listener, Tls};
+use crate::base::tls::server::Server;
 
-/// The sockets of one address.
+/// An address that is listened on.
+#[derive(Debug)]
 pub(super) struct Bound {
+    /// The address of the settings.
+    pub(super) configured: SocketAddr,
     /// The address, with the port that the system chose where the settings say 0.
     pub(super) address: SocketAddr,
-    sockets: Vec<TcpListener>,
-    acceptor: Option<Arc<Acceptor>>,
+    /// How connections that come are secured.
+    pub(super) security: Arc<Security>,
 }
 
 /// One worker's socket of one address.
 pub(super) struct Listening {
     /// The socket.
     pub(super) socket: TcpListener,
-    /// Speaks TLS, where the address does.
-    pub(super) acceptor: Option<Arc<Acceptor>>,
+    /// How connections that come are secured.
+    pub(super) security: Arc<Security>,
+}
+
+/// How the connections of an address are secured from now on. Those that are open keep what they began with.
+#[derive(Debug)]
+pub(super) struct Security(ArcSwapOption<Secure>);
+
+/// The TLS of an address.
+pub(super) struct Secure {
+    acceptor: Acceptor,
+    /// What it was built from.
+    pub(super) server: Server,
+}
+
+impl fmt::Debug for Secure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secure").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+impl Secure {
+    /// Builds the TLS of a listener; `None` where it speaks none.
+    ///
+    /// # Errors
+    /// Where a certificate is not usable.
+    pub(super) fn load(listener: &Listener) -> Result<Option<Arc<Self>>, EdgeError> {
+        let Some(Tls { certificates, terms }) = &listener.tls else { return Ok(None) };
+        let pairs: Vec<(&Path, &Path)> =
+            certificates.iter().map(|files| (files.cert.as_path(), files.key.as_path())).collect();
+        let server = Server::load(&pairs, terms)
+            .map_err(|source| EdgeError::Tls { address: listener.address, source })?;
+        let clients =
+            if terms.client_auth.is_some() { Clients::MayShowCertificates } else { Clients::Unnamed };
+        let acceptor = secured::acceptor(&server, clients)
+            .map_err(|source| EdgeError::Acceptor { address: listener.address, source })?;
+        Ok(Some(Arc::new(Self { acceptor, server })))
+    }
+
+    pub(super) const fn acceptor(&self) -> &Acceptor {
+        &self.acceptor
+    }
+}
+
+impl Security {
+    /// What the next connection gets.
+    pub(super) fn current(&self) -> Option<Arc<Secure>> {
+        self.0.load_full()
+    }
+
+    /// The next connection gets `secure`. What is the same stays: clients may resume what they had.
+    pub(super) fn replace(&self, secure: Option<Arc<Secure>>) -> Change {
+        let digest = |secure: &Option<Arc<Secure>>| secure.as_ref().map(|one| *one.server.digest());
+        if digest(&self.current()) == digest(&secure) {
+            return Change::None;
+        }
+        self.0.store(secure);
+        Change::Replaced
+    }
+}
+
+/// What came of a replacement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    None,
+    Replaced,
 }
 
 /// Binds an address once for each worker.
 ///
 /// # Errors
 /// Where the address is taken or its certificate not usable.
-pub(super) fn bind(listener: &Listener, workers: usize) -> Result<Bound, EdgeError> {
+pub(super) fn bind(listener: &Listener, workers: usize) -> Result<(Bound, Vec<Listening>), EdgeError> {
     let fail = |source| EdgeError::Listen { address: listener.address, source };
-    let acceptor = match &listener.tls {
-        Some(files) => {
-            let config = tls::server_config(&files.cert, &files.key)
-                .map_err(|source| EdgeError::Tls { address: listener.address, source })?;
-            Some(Arc::new(Acceptor::from_server_config(config)))
-        }
-        None => None,
-    };
+    let security = Arc::new(Security(ArcSwapOption::new(Secure::load(listener)?)));
     let mut address = listener.address;
     if address.port() != 0 {
         drop(open(address, Sharing::Alone).map_err(fail)?);
     }
-    let mut sockets = Vec::new();
+    let mut all = Vec::new();
     for _ in 0..workers {
         let socket = open(address, Sharing::Workers).map_err(fail)?;
         address = socket.local_addr().map_err(fail)?;
-        sockets.push(socket);
+        all.push(Listening { socket, security: Arc::clone(&security) });
     }
-    Ok(Bound { address, sockets, acceptor })
-}
-
-impl Bound {
-    /// The next worker's socket.
-    pub(super) fn take(&mut self) -> Option<Listening> {
-        Some(Listening { socket: self.sockets.pop()?, acceptor: self.acceptor.clone() })
-    }
+    Ok((Bound { configured: listener.address, address, security }, all))
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -87,11 +144,10 @@ mod tests {
     #[test]
     fn all_workers_share_one_port_and_a_taken_one_is_reported() {
         let any = Listener { address: "127.0.0.1:0".parse().unwrap(), tls: None };
-        let mut bound = bind(&any, 2).unwrap();
-        let addresses: Vec<_> =
-            std::iter::from_fn(|| bound.take()).map(|one| one.socket.local_addr().unwrap()).collect();
+        let (bound, all) = bind(&any, 2).unwrap();
+        let addresses: Vec<_> = all.iter().map(|one| one.socket.local_addr().unwrap()).collect();
         assert_eq!(addresses, vec![bound.address; 2]);
-        let kept = bind(&any, 1).unwrap();
+        let (kept, _sockets) = bind(&any, 1).unwrap();
         let error = bind(&Listener { address: kept.address, tls: None }, 1).err().unwrap();
         assert_eq!(error.to_string(), format!("cannot listen on {}", kept.address));
     }

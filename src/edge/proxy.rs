@@ -20,10 +20,12 @@ use pingora::{Error, ErrorType};
 use super::call::Call;
 use super::front::Front;
 use super::request_edit::{self, Origin};
+use super::secured::Secured;
 use super::settings::{Limits, Settings};
 use super::{respond, response_edit};
 use crate::gate::denial::Denial;
 use crate::gate::policy::csrf;
+use crate::gate::route::host::host_of;
 use crate::gate::verdict::Verdict;
 
 /// Bearward as pingora sees it.
@@ -50,6 +52,9 @@ impl Proxy {
             }
             if let Some(denial) = told::too_many(&head.headers, &self.limits) {
                 return Some(denial);
+            }
+            if is_misdirected(session) {
+                return Some(Denial::Misdirected);
             }
         }
         if !told::may_expect(head) {
@@ -153,6 +158,7 @@ impl ProxyHttp for Proxy {
     ) -> pingora::Result<()> {
         told::settle_expectation(session, request).await?;
         let Some(plan) = &call.plan else { return Ok(()) };
+        let secured = told::tls(session);
         let origin = Origin {
             client: call.from.address,
             scheme: call.scheme(session.req_header(), told::link(session)),
@@ -160,6 +166,7 @@ impl ProxyHttp for Proxy {
             pseudonym: &self.front.pseudonym,
             id: call.id,
             told: call.live.forwarding.told,
+            client_cert: secured.as_deref().and_then(Secured::of).and_then(Secured::client_cert),
         };
         request_edit::apply(request, plan, &origin)
     }
@@ -224,6 +231,16 @@ impl ProxyHttp for Proxy {
         }
         call.finish(session.req_header());
     }
+}
+
+/// RFC 9113 §9.1.1: a client may send a request on a connection to another name, where it believes that the certificate
+/// covers both. One that errs would be served under the terms of the wrong name. std:116
+fn is_misdirected(session: &Session) -> bool {
+    let tls = told::tls(session);
+    let secured = tls.as_deref().and_then(Secured::of);
+    secured.is_some_and(|secured| {
+        host_of(session.req_header()).is_some_and(|host| secured.is_misdirected(&host))
+    })
 }
 
 /// Whether a request asks for a WebSocket and has nothing else to say. Any other `Upgrade`, or one with a body, gets

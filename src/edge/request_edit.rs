@@ -33,6 +33,8 @@ pub(super) struct Origin<'a> {
     pub(super) id: RequestId,
     /// In which fields the upstream is told of it.
     pub(super) told: Told,
+    /// The certificate that the client has shown, as `Client-Cert` has it.
+    pub(super) client_cert: Option<&'a HeaderValue>,
 }
 
 /// Applies the plan.
@@ -93,12 +95,13 @@ pub(super) fn edit(request: &mut Parts, plan: &ForwardPlan, origin: &Origin<'_>)
     Ok(())
 }
 
-// Authorization, X-Forwarded-Host, -For, -Proto, Forwarded, X-Request-Id, Via.
-pub(super) const ADDED: usize = 7;
+// Authorization, X-Forwarded-Host, -For, -Proto, Forwarded, X-Request-Id, Via, Client-Cert.
+pub(super) const ADDED: usize = 8;
 
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Whether the request has been through this process before. std:112
@@ -167,7 +170,7 @@ const NAMES: [&str; 20] = [
     "http-method",
     "method-override",
 ];
-const PLAIN: [&str; 6] = [
+const PLAIN: [&str; 8] = [
     "forwarded",
     "true-client-ip",
     "cf-connecting-ip",
@@ -175,6 +178,9 @@ const PLAIN: [&str; 6] = [
     "front-end-https",
     // A CGI program takes it for the proxy to use (httpoxy, CVE-2016-5385).
     "proxy",
+    // RFC 9440 §2.4: only who ends the client's TLS may say what it was.
+    "client-cert",
+    "client-cert-chain",
 ];
 // What a proxy is told is for us (RFC 9110 §11.7); the others are what TLS terminators write.
 const STARTS: [&str; 3] = ["proxy-", "remote-", "ssl-client-"];
@@ -214,6 +220,9 @@ fn forwarded(headers: &mut HeaderMap, origin: &Origin<'_>, host: Option<HeaderVa
         headers.insert(&X_FORWARDED_PROTO, HeaderValue::from_static(origin.scheme));
     }
     headers.insert(&X_REQUEST_ID, value(texts.id)?);
+    if let Some(certificate) = origin.client_cert {
+        headers.insert(&CLIENT_CERT, certificate.clone());
+    }
     headers.append(VIA, value(texts.via)?);
     Ok(())
 }
@@ -331,6 +340,7 @@ mod tests {
             pseudonym: "bearward-1",
             id: RequestId(255),
             told: Told::XForwarded,
+            client_cert: None,
         };
         apply(&mut request, plan, &origin).unwrap();
         request
@@ -360,6 +370,9 @@ mod tests {
             "X-Email",
             "X-Remote-User",
             "Remote-User",
+            "Client-Cert",
+            "Client-Cert-Chain",
+            "X-Client-Cert",
             "Remote-Groups",
             "X_Forwarded_User",
             "X.Auth.User",
@@ -458,6 +471,7 @@ mod tests {
                 pseudonym: "bearward-1",
                 id: RequestId(1),
                 told,
+                client_cert: None,
             };
             apply(&mut request, &plan(Auth::None), &origin).unwrap();
             let counts = families.map(|name| all(&request, name).len());
@@ -483,6 +497,7 @@ mod tests {
                 pseudonym: "bearward-1",
                 id: RequestId(1),
                 told: Told::XForwarded,
+                client_cert: None,
             };
             let texts = Texts::of(&origin);
             assert_eq!(texts.client.unwrap(), peer.to_string());

@@ -8,6 +8,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
+use crate::base::tls::server::Terms;
+
 /// Listeners, limits and upstreams.
 #[derive(Debug)]
 pub struct Settings {
@@ -76,11 +78,20 @@ pub enum FastPath {
 pub struct Listener {
     /// The address.
     pub address: SocketAddr,
-    /// Certificate and key where the listener speaks TLS.
-    pub tls: Option<TlsFiles>,
+    /// Certificates and what is asked of clients, where the listener speaks TLS.
+    pub tls: Option<Tls>,
 }
 
-/// PEM files of a TLS listener.
+/// What a TLS listener presents and asks for.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Certificates with their keys, chosen by the name that a client asks for; the first is the default.
+    pub certificates: Vec<TlsFiles>,
+    /// What holds for all of them.
+    pub terms: Terms,
+}
+
+/// PEM files of a certificate.
 #[derive(Debug, Clone)]
 pub struct TlsFiles {
     /// The certificate chain.

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use pingora::listeners::ALPN;
-use pingora::listeners::tls::Acceptor;
 use pingora::protocols::Stream;
 use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
@@ -25,7 +24,7 @@ use super::doors::{Doors, Seat, Signals};
 use super::front::Front;
 use super::head_scan::Fault;
 use super::lean::pool::Pool;
-use super::listener::Listening;
+use super::listener::{Listening, Secure, Security};
 use super::live::Slot;
 use super::proxy::Proxy;
 use super::settings::{FastPath, Limits, Settings};
@@ -109,7 +108,7 @@ impl Worker {
 async fn run(worker: &Arc<Worker>, sockets: Vec<Listening>) {
     for listening in sockets {
         match TcpListener::from_std(listening.socket) {
-            Ok(listener) => spawn(accept_all(Arc::clone(worker), listener, listening.acceptor)),
+            Ok(listener) => spawn(accept_all(Arc::clone(worker), listener, listening.security)),
             Err(error) => tracing::error!(%error, "a listening socket is not usable"),
         }
     }
@@ -129,7 +128,7 @@ pub(super) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     drop(tokio::spawn(task));
 }
 
-async fn accept_all(worker: Arc<Worker>, listener: TcpListener, acceptor: Option<Arc<Acceptor>>) {
+async fn accept_all(worker: Arc<Worker>, listener: TcpListener, security: Arc<Security>) {
     loop {
         // Cancel safety: `accept` either has taken a connection or has not.
         let accepted = tokio::select! {
@@ -138,7 +137,7 @@ async fn accept_all(worker: Arc<Worker>, listener: TcpListener, acceptor: Option
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((tcp, peer)) => admit(&worker, tcp, peer, acceptor.clone()),
+            Ok((tcp, peer)) => admit(&worker, tcp, peer, security.current()),
             Err(error) => {
                 // No descriptor is free, most likely: the next attempt would fail at once.
                 tracing::warn!(%error, "cannot accept a connection");
@@ -148,19 +147,19 @@ async fn accept_all(worker: Arc<Worker>, listener: TcpListener, acceptor: Option
     }
     // Closing resets what the kernel has accepted for us already; serve that too.
     while let Some(Ok((tcp, peer))) = listener.accept().now_or_never() {
-        admit(&worker, tcp, peer, acceptor.clone());
+        admit(&worker, tcp, peer, security.current());
     }
 }
 
-fn admit(worker: &Arc<Worker>, tcp: TcpStream, peer: SocketAddr, acceptor: Option<Arc<Acceptor>>) {
+fn admit(worker: &Arc<Worker>, tcp: TcpStream, peer: SocketAddr, secure: Option<Arc<Secure>>) {
     match worker.doors.seat() {
         // A connection that cannot be configured is broken and ends at its first read.
         Some(seat) => {
             drop(tcp.set_nodelay(true));
-            spawn(serve(Arc::clone(worker), Conn::new(tcp, peer), acceptor, seat));
+            spawn(serve(Arc::clone(worker), Conn::new(tcp, peer), secure, seat));
         }
         // There is no room to speak TLS with those whom there is no room for.
-        None if acceptor.is_some() => {}
+        None if secure.is_some() => {}
         None => drop(refuse(tcp)),
     }
 }
@@ -172,16 +171,16 @@ fn refuse(tcp: TcpStream) -> io::Result<()> {
 
 /// Serves a connection until it ends, or is cut with the worker's runtime. Its future is what an idle connection
 /// costs: phases are boxed.
-pub(super) async fn serve(worker: Arc<Worker>, conn: Conn, acceptor: Option<Arc<Acceptor>>, seat: Seat) {
-    speak(&worker, conn, acceptor).await;
+pub(super) async fn serve(worker: Arc<Worker>, conn: Conn, secure: Option<Arc<Secure>>, seat: Seat) {
+    speak(&worker, conn, secure).await;
     drop(seat);
 }
 
-async fn speak(worker: &Arc<Worker>, conn: Conn, acceptor: Option<Arc<Acceptor>>) {
-    let Some(acceptor) = acceptor else {
+async fn speak(worker: &Arc<Worker>, conn: Conn, secure: Option<Arc<Secure>>) {
+    let Some(secure) = secure else {
         return phase(http1::serve(Arc::clone(worker), Box::new(conn))).await;
     };
-    let Some(stream) = phase(handshake(worker, conn, acceptor)).await else { return };
+    let Some(stream) = phase(handshake(worker, conn, secure)).await else { return };
     if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
         phase(http2::serve(worker, stream)).await;
     } else {
@@ -196,9 +195,10 @@ pub(super) fn phase<'a, T>(
     Box::pin(phase)
 }
 
-async fn handshake(worker: &Worker, conn: Conn, acceptor: Arc<Acceptor>) -> Option<Stream> {
+async fn handshake(worker: &Worker, conn: Conn, secure: Arc<Secure>) -> Option<Stream> {
     // std:186: a client that connects and never speaks TLS.
-    let handshake = tokio::time::timeout(worker.limits.handshake_timeout, acceptor.tls_handshake(conn));
+    let handshake =
+        tokio::time::timeout(worker.limits.handshake_timeout, secure.acceptor().tls_handshake(conn));
     match handshake.await {
         Ok(Ok(stream)) => Some(Box::new(stream)),
         Ok(Err(error)) => {

@@ -69,6 +69,8 @@ pub enum Denial {
     UpstreamTimeout,
     /// The request went through this gateway before (std:112).
     Loop,
+    /// The request belongs on a connection that was made for its own host (std:116).
+    Misdirected,
 }
 
 /// What a denial does.
@@ -150,6 +152,7 @@ impl Denial {
             Self::UpstreamUnreachable => (StatusCode::BAD_GATEWAY, "upstream_unreachable", Keep, Retry),
             Self::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", Keep, Retry),
             Self::Loop => (StatusCode::LOOP_DETECTED, "loop", Keep, Nothing),
+            Self::Misdirected => (StatusCode::MISDIRECTED_REQUEST, "misdirected", Keep, Nothing),
         };
         Effects { status, label, cookie, remedy }
     }

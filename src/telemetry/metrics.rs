@@ -6,12 +6,14 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+pub mod certificates;
 mod process;
 
 /// The media type of [`Metrics::encode`].
@@ -79,6 +81,11 @@ impl Metrics {
     pub fn register<T>(&self, add: impl FnOnce(&mut Registry) -> T) -> T {
         let mut registry = self.0.registry.write().unwrap_or_else(PoisonError::into_inner);
         add(registry.sub_registry_with_prefix("bearward"))
+    }
+
+    /// Adds what is worked out at each scrape; the names get the same prefix.
+    pub fn collect(&self, collector: impl Collector) {
+        self.register(|registry| registry.register_collector(Box::new(collector)));
     }
 
     /// Counts a login.

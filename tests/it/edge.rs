@@ -1,5 +1,6 @@
 //! The edge over real sockets: forwarding, limits, faults, the drain.
 
+mod certificates;
 mod drain;
 mod fast_path;
 mod faults;

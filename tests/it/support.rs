@@ -7,5 +7,6 @@ pub(crate) mod gateway;
 pub(crate) mod raw;
 pub(crate) mod scripted;
 pub(crate) mod session;
+pub(crate) mod tls;
 pub(crate) mod upstream;
 pub(crate) mod world;

@@ -26,10 +26,11 @@ pub(crate) const PINNED: &[(&str, &[&str])] = &[
     ("pingora", &["src/edge"]),
     ("async_trait", &["src/edge"]),
     ("socket2", &["src/edge/listener.rs"]),
-    ("rustls", &["src/base/tls.rs", "src/base/http_client.rs", "src/edge/listener.rs"]),
+    ("rustls", &["src/base/tls", "src/base/http_client.rs"]),
     // The configuration tells a file that is missing from one that is no PEM.
-    ("rustls_pki_types", &["src/base/tls.rs", "src/config/files.rs"]),
+    ("rustls_pki_types", &["src/base/tls", "src/config/files.rs"]),
     ("rustls_native_certs", &["src/base/tls.rs"]),
+    ("x509_parser", &["src/base/tls"]),
     ("hyper_rustls", &["src/base/http_client.rs"]),
     ("hyper::client", &["src/base/http_client.rs"]),
     ("hyper_util::client", &["src/base/http_client.rs"]),

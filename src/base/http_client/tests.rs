@@ -206,7 +206,8 @@ async fn tls_pair() -> (TcpListener, Arc<rustls::ServerConfig>, NetworkClient) {
     let (cert, key) = (directory.path().join("c.pem"), directory.path().join("k.pem"));
     std::fs::write(&cert, pair.cert.pem()).unwrap();
     std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
-    let config = tls::server_config(&cert, &key).unwrap();
+    let config =
+        tls::server::Server::load(&[(&cert, &key)], &tls::server::Terms::default()).unwrap().config();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     (listener, config, NetworkClient::new(&tls::client_config(Some(&cert)).unwrap()))
 }

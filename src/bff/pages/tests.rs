@@ -39,6 +39,7 @@ fn denials() -> Vec<Denial> {
         Denial::PreflightRefused,
         Denial::ExpectationFailed,
         Denial::CookiesTooLarge,
+        Denial::Misdirected,
     ];
     let places = all.iter().map(|denial| match denial {
         Denial::NoRoute => 0,
@@ -68,8 +69,9 @@ fn denials() -> Vec<Denial> {
         Denial::PreflightRefused => 24,
         Denial::ExpectationFailed => 25,
         Denial::CookiesTooLarge => 26,
+        Denial::Misdirected => 27,
     });
-    assert!(places.eq(0..27), "a denial is missing from the table");
+    assert!(places.eq(0..28), "a denial is missing from the table");
     all
 }
 

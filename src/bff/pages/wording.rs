@@ -97,6 +97,10 @@ pub(super) const fn of(denial: &Denial) -> Wording {
         Denial::Loop => {
             ("This address leads in a circle", "The request came back to the gateway that had sent it on.")
         }
+        Denial::Misdirected => (
+            "The request took a wrong connection",
+            "It was sent on a connection that was made for another name. Opening the page again helps.",
+        ),
     };
     Wording { title, text }
 }

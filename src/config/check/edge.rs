@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 
 use super::{positive, within};
+use crate::base::tls::server::{ClientAuth, ClientAuthMode, MinVersion, Terms, UnknownName};
 use crate::config::problems::Findings;
 use crate::config::raw::edge as raw;
 use crate::config::reader::At;
 use crate::config::values::Size;
 use crate::edge::settings::{
-    Drain, Family, FastPath, Forwarding, Limits, Listener, Settings, TlsFiles, Told, Upstream,
+    Drain, Family, FastPath, Forwarding, Limits, Listener, Settings, Tls, TlsFiles, Told, Upstream,
 };
 
 /// The parts of the file that are about the network.
@@ -77,10 +78,7 @@ fn check_listeners(
     for listener in list.value {
         let address = listener.value.address.and_then(|text| free_address(&text, taken, findings));
         let tls = match listener.value.tls {
-            Some(At { value: raw::Tls { cert: Some(cert), key: Some(key) }, .. }) => {
-                Some(Some(TlsFiles { cert: cert.value, key: key.value }))
-            }
-            Some(_) => None,
+            Some(raw) => check_tls(raw.value).map(Some),
             None => Some(None),
         };
         if let (Some(address), Some(tls)) = (address, tls) {
@@ -89,6 +87,33 @@ fn check_listeners(
         }
     }
     (listeners.len() == wanted).then_some(listeners)
+}
+
+/// What is wrong with the files themselves, `files` has said.
+fn check_tls(raw: raw::Tls) -> Option<Tls> {
+    let mut certificates = vec![TlsFiles { cert: raw.cert?.value, key: raw.key?.value }];
+    for more in raw.more_certificates?.value {
+        certificates.push(TlsFiles { cert: more.value.cert?.value, key: more.value.key?.value });
+    }
+    let client_auth = match raw.client_auth {
+        None => None,
+        Some(auth) => Some(ClientAuth {
+            ca_file: auth.value.ca_file?.value,
+            mode: match auth.value.mode?.value {
+                raw::ClientAuthMode::Required => ClientAuthMode::Required,
+                raw::ClientAuthMode::Optional => ClientAuthMode::Optional,
+            },
+        }),
+    };
+    let unknown_name = match raw.unknown_name?.value {
+        raw::UnknownName::First => UnknownName::First,
+        raw::UnknownName::Refuse => UnknownName::Refuse,
+    };
+    let min_version = match raw.min_version?.value {
+        raw::TlsVersion::V1_2 => MinVersion::V1_2,
+        raw::TlsVersion::V1_3 => MinVersion::V1_3,
+    };
+    Some(Tls { certificates, terms: Terms { unknown_name, min_version, client_auth } })
 }
 
 fn check_admin(

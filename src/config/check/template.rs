@@ -95,6 +95,8 @@ const OURS: &[&str] = &[
     "x-forwarded-proto",
     "x-forwarded-port",
     "x-real-ip",
+    "client-cert",
+    "client-cert-chain",
     "via",
     "origin",
     "traceparent",

@@ -17,19 +17,86 @@ section! {
         address: String,
     }
     optional {
-        /// Certificate and key, where the listener speaks TLS.
+        /// Certificates, and what is asked of clients, where the listener speaks TLS.
         tls: Tls,
     }
 }
 
 section! {
-    /// PEM files of a TLS listener.
+    /// What a TLS listener presents and asks for. All files are PEM; they are read again when they change.
     Tls
     required {
         /// The certificate chain, the server's own certificate first.
         cert: PathBuf,
         /// The private key.
         key: PathBuf,
+    }
+    optional {
+        /// Certificates of clients. None is asked for where it is not given.
+        client_auth: ClientCertificates,
+    }
+    defaults {
+        /// Certificates for further names. A client gets the one that names exactly what it asks for (SNI), else one that
+        /// names it by a wildcard; of two that do, the earlier one.
+        more_certificates: Vec<At<CertificateFiles>> = [],
+        /// What a client gets that asks for a name which no certificate covers, or for none.
+        unknown_name: UnknownName = "first",
+        /// The oldest version that is spoken.
+        min_version: TlsVersion = "1.2",
+    }
+}
+
+section! {
+    /// A certificate and its key.
+    CertificateFiles
+    required {
+        /// The certificate chain, the server's own certificate first.
+        cert: PathBuf,
+        /// The private key.
+        key: PathBuf,
+    }
+}
+
+section! {
+    /// Certificates of clients. The upstream is told of a good one in `Client-Cert` (RFC 9440).
+    ClientCertificates
+    required {
+        /// A PEM file of the authorities that vouch for clients.
+        ca_file: PathBuf,
+    }
+    defaults {
+        /// Whether a client must show one. What is shown must be good in either case.
+        mode: ClientAuthMode = "required",
+    }
+}
+
+words! {
+    /// Whether a client must show a certificate.
+    ClientAuthMode {
+        /// It must: the handshake fails otherwise.
+        Required = "required",
+        /// It may.
+        Optional = "optional",
+    }
+}
+
+words! {
+    /// What a client gets that asks for a name which no certificate covers, or for none.
+    UnknownName {
+        /// The certificate of `cert`.
+        First = "first",
+        /// A failed handshake.
+        Refuse = "refuse",
+    }
+}
+
+words! {
+    /// A version of TLS.
+    TlsVersion {
+        /// TLS 1.2 and 1.3.
+        V1_2 = "1.2",
+        /// TLS 1.3 alone.
+        V1_3 = "1.3",
     }
 }
 

@@ -40,21 +40,21 @@ pub(super) struct Exchange<'a> {
     pub(super) worker: &'a Worker,
     pub(super) client: Client<'a>,
     pub(super) call: Call,
-    pub(super) asked: Asked,
+    pub(super) asked: Asked<'a>,
     /// When it was last seen to that the exchange may go on.
     pub(super) looked: Instant,
 }
 
 /// What the client asked for.
-pub(super) struct Asked {
+pub(super) struct Asked<'a> {
     pub(super) head: Bytes,
     pub(super) shape: Ordinary,
     /// As they came, until the request is edited for its upstream.
     pub(super) parts: Parts,
-    pub(super) from: Origin,
+    pub(super) from: &'a Origin,
 }
 
-impl Asked {
+impl Asked<'_> {
     /// The head as the gate is told it.
     fn told(&self, request_id: RequestId) -> RequestHead<'_> {
         let target = target(&self.head, &self.shape);
@@ -113,6 +113,7 @@ impl Exchange<'_> {
             pseudonym: &self.worker.front.pseudonym,
             id: self.call.id,
             told: self.call.live.forwarding.told,
+            client_cert: self.asked.from.client_cert.as_ref(),
         };
         // RFC 9110 §7.6.1. An ordinary request has no other field that concerns its connection. std:111
         self.asked.parts.headers.remove(CONNECTION);

@@ -1,11 +1,13 @@
 //! What pingora tells of a request, in our words.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ALLOW, COOKIE, EXPECT, MAX_FORWARDS};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::http::RequestHeader;
+use pingora::protocols::tls::SslDigest;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType};
 
@@ -120,6 +122,10 @@ pub(super) fn blame_of(error: &Error) -> Blame {
 
 /// What the client's connection is secured by.
 pub(super) fn link(session: &Session) -> Link {
-    let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
-    if tls { Link::Tls } else { Link::Plain }
+    if tls(session).is_some() { Link::Tls } else { Link::Plain }
+}
+
+/// What the TLS of the client's connection tells.
+pub(super) fn tls(session: &Session) -> Option<Arc<SslDigest>> {
+    session.digest()?.ssl_digest.clone()
 }

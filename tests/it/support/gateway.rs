@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use bearward::base::time::{Clock, SystemClock};
 use bearward::base::tls;
+use bearward::base::tls::server::Terms;
 use bearward::bff::{Bff, settings as bff};
 use bearward::edge::live::Live;
 use bearward::edge::metrics::Metrics;
 use bearward::edge::settings::{
-    Balance, Drain, Endpoint, FastPath, Forwarding, Limits, Listener, Place, Settings, TlsFiles, Upstream,
+    Balance, Drain, Endpoint, FastPath, Forwarding, Limits, Listener, Place, Settings, Tls, TlsFiles,
+    Upstream,
 };
 use bearward::edge::upstream::Upstreams;
-use bearward::edge::{DrainReport, Edge};
+use bearward::edge::{DrainReport, Edge, ReplaceError};
 use bearward::gate::Gate;
 use bearward::gate::policy::csrf::Origins;
 use bearward::gate::route::table::Table;
@@ -35,6 +37,9 @@ pub(crate) struct Wanted {
     pub(crate) limits: Limits,
     pub(crate) drain: Drain,
     pub(crate) tls: Option<TlsFiles>,
+    /// Further certificates, and what is asked of clients.
+    pub(crate) more_certificates: Vec<TlsFiles>,
+    pub(crate) terms: Terms,
     pub(crate) workers: usize,
     pub(crate) fast_path: FastPath,
     pub(crate) forwarding: Forwarding,
@@ -76,6 +81,8 @@ impl Wanted {
             },
             drain: Drain { accept: Duration::ZERO, linger: Duration::ZERO, limit: Duration::from_secs(5) },
             tls: None,
+            more_certificates: Vec::new(),
+            terms: Terms::default(),
             workers: 1,
             fast_path: FastPath::On,
             forwarding: Forwarding::default(),
@@ -107,11 +114,19 @@ impl Wanted {
         (live, sessions)
     }
 
+    fn listener(&self) -> Listener {
+        let tls = self.tls.iter().map(|first| {
+            let certificates = std::iter::once(first).chain(&self.more_certificates).cloned().collect();
+            Tls { certificates, terms: self.terms.clone() }
+        });
+        Listener { address: "127.0.0.1:0".parse().unwrap(), tls: tls.into_iter().next() }
+    }
+
     pub(crate) async fn start(self) -> Gateway {
         let metrics = telemetry::Metrics::new();
         let (live, sessions) = self.live(&metrics).await;
         let settings = Settings {
-            listeners: vec![Listener { address: "127.0.0.1:0".parse().unwrap(), tls: self.tls }],
+            listeners: vec![self.listener()],
             admin: None,
             workers: self.workers,
             upstreams: vec![self.upstream],
@@ -128,9 +143,9 @@ impl Wanted {
 
 impl Gateway {
     /// Replaces what is served by, while connections stay.
-    pub(crate) async fn reload(&self, wanted: &Wanted) -> Result<(), bearward::edge::TrustChanged> {
+    pub(crate) async fn reload(&self, wanted: &Wanted) -> Result<Vec<SocketAddr>, ReplaceError> {
         let (live, _) = wanted.live(&telemetry::Metrics::new()).await;
-        self.edge.as_ref().unwrap().replace(&Arc::new(live))
+        self.edge.as_ref().unwrap().replace(&[wanted.listener()], &Arc::new(live))
     }
 
     /// Ends the session of [`session_cookie`].
