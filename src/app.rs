@@ -4,7 +4,9 @@ mod build;
 mod fleet;
 mod reload;
 mod serving;
+mod watch;
 
 pub use build::{App, Signal, Signals, StartError};
-pub use reload::ReloadError;
+pub use reload::{ReloadError, Reloaded};
 pub use serving::ServingError;
+pub use watch::Watch;

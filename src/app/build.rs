@@ -12,12 +12,12 @@ use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use url::Url;
 
 use super::fleet;
-use super::reload::Fixed;
+use super::reload::Reloads;
 use super::serving::{self, Lasting, ServingError};
+use super::watch::Watch;
 use crate::base::http_client::NetworkClient;
 use crate::base::tasks::Tasks;
 use crate::base::time::{Clock, SharedClock};
-use crate::base::tls::certificate::Leaf;
 use crate::base::tls::{self, TlsError};
 use crate::bff::Bff;
 use crate::config::Settings;
@@ -31,7 +31,6 @@ use crate::session::cookie::seal::KeyRefused;
 use crate::session::sessions::{Sessions, Surroundings};
 use crate::store::OpenError;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::metrics::certificates::{Certificate, Certificates};
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +68,7 @@ pub struct Signals {
 pub enum Signal {
     /// SIGTERM or SIGINT: come to rest.
     Stop,
-    /// SIGHUP: read the configuration again.
+    /// SIGHUP, or files that have changed: read the configuration again.
     Reload,
 }
 
@@ -83,8 +82,7 @@ pub struct App {
     drain: Drain,
     /// What stays, whatever is served by.
     pub(super) lasting: Lasting,
-    pub(super) fixed: Fixed,
-    pub(super) certificates: Certificates,
+    pub(super) reloads: Reloads,
     /// Flights, revocations, the admin listener: what must not depend on a worker's life.
     background: Option<Runtime>,
 }
@@ -95,7 +93,8 @@ impl App {
     /// # Errors
     /// Where something cannot be built or bound; nothing is left running then.
     pub fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let fixed = Fixed::of(&settings);
+        let metrics = Metrics::new();
+        let reloads = Reloads::new(&settings, &metrics, &clock);
         let Settings { edge, gate, bff, session, oidc, store, .. } = settings;
         let background = Builder::new_multi_thread()
             .worker_threads(1)
@@ -104,9 +103,6 @@ impl App {
             .build()
             .map_err(StartError::Runtime)?;
         let tasks = Tasks::new(background.handle().clone());
-        let metrics = Metrics::new();
-        let certificates = Certificates::new(Arc::clone(&clock));
-        metrics.collect(certificates.clone());
         let fleet = fleet::open(store, &clock, &tasks)?;
         // All replicas go by one clock, where there is one.
         let clock = fleet.as_ref().map_or(clock, |fleet| Arc::<SharedClock>::clone(&fleet.clock) as _);
@@ -143,9 +139,9 @@ impl App {
             .transpose()?;
         let drain = edge.drain.clone();
         let edge = Edge::start(&edge, &live)?;
-        watch_over(&tasks, &certificates, &edge);
+        reloads.watch_over(&tasks, &edge);
         let (edge, background) = (Some(edge), Some(background));
-        Ok(Self { edge, admin, readiness, sessions, drain, lasting, fixed, certificates, background })
+        Ok(Self { edge, admin, readiness, sessions, drain, lasting, reloads, background })
     }
 }
 
@@ -173,16 +169,24 @@ impl App {
         })
     }
 
-    /// Waits for the next one; none that came since the last is missed.
-    pub fn wait_for(&self, signals: &mut Signals) -> Signal {
+    /// Waits for the next one, or for files that have changed; none that came since the last is missed. What is watched
+    /// is read on this thread: a file system that hangs holds up nothing else.
+    pub fn wait_for(&self, signals: &mut Signals, watch: Option<&mut Watch>) -> Signal {
         let Some(background) = &self.background else { return Signal::Stop };
+        let changed = async {
+            match watch {
+                Some(watch) => watch.changed().await,
+                None => std::future::pending().await,
+            }
+        };
         background.block_on(async {
-            // Cancel safety: all only wait.
+            // Cancel safety: signals only wait, and so does `changed`, by its own word.
             tokio::select! {
                 biased;
                 _ = signals.terminate.recv() => Signal::Stop,
                 _ = signals.interrupt.recv() => Signal::Stop,
                 _ = signals.hang_up.recv() => Signal::Reload,
+                () = changed => Signal::Reload,
             }
         })
     }
@@ -226,32 +230,6 @@ fn warm_up(tasks: &Tasks, provider: Arc<Provider>, readiness: &Arc<Readiness>) {
         readiness.clear(CONDITION);
     });
 }
-
-/// Warns of certificates that are about to expire, for as long as the gateway runs.
-fn watch_over(tasks: &Tasks, certificates: &Certificates, edge: &Edge) {
-    certificates.replace(presented(edge));
-    let certificates = certificates.clone();
-    tasks.spawn_endless(async move {
-        loop {
-            certificates.warn();
-            tokio::time::sleep(BETWEEN_WARNINGS).await;
-        }
-    });
-}
-
-/// What an edge presents.
-pub(super) fn presented(edge: &Edge) -> Vec<Certificate> {
-    let told = |(address, leaf): (SocketAddr, Leaf)| Certificate {
-        listener: address.to_string(),
-        name: leaf.names.into_iter().next().unwrap_or_default(),
-        not_before: leaf.not_before,
-        not_after: leaf.not_after,
-    };
-    edge.certificates().into_iter().map(told).collect()
-}
-
-/// A certificate of a few days is told of before it is over.
-const BETWEEN_WARNINGS: Duration = Duration::from_secs(6 * 3600);
 
 /// The name of the provider's condition in `/readyz`.
 const CONDITION: &str = "provider";

@@ -28,8 +28,15 @@ impl<T: Zeroize> Secret<T> {
     }
 }
 
-impl Secret<String> {
-    /// A second custody of the same text.
+impl<T: Zeroize + AsRef<[u8]>> Secret<T> {
+    /// Whether both are the same. Takes as long for a near miss as for any other.
+    pub fn is_same(&self, other: &Self) -> bool {
+        constant_time_eq(self.0.as_ref(), other.0.as_ref())
+    }
+}
+
+impl<T: Zeroize + Clone> Secret<T> {
+    /// A second custody of the same value.
     #[must_use]
     pub fn duplicate(&self) -> Self {
         Self(self.0.clone())

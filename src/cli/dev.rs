@@ -48,7 +48,7 @@ pub(super) fn run(args: &DevArgs) -> ExitCode {
     match start(args) {
         Ok((app, surroundings)) => {
             print(&greeting(args, &app, &surroundings));
-            until_signal(app, |_| tracing::info!("there is no file to read again"))
+            until_signal(app, None, |_, _| tracing::info!("there is no file to read again"))
         }
         Err(why) => failed(&why),
     }

@@ -19,8 +19,9 @@ mod url;
 use std::ops::Range;
 use std::time::Duration;
 
+use super::Watching;
 use super::problems::Findings;
-use super::raw::{File, Log, LogFormat};
+use super::raw::{File, Log, LogFormat, Reload};
 use super::reader::At;
 use super::values::Period;
 use crate::bff;
@@ -42,6 +43,7 @@ pub(crate) struct Checked {
     pub(crate) store: store_room::settings::Settings,
     pub(crate) oidc: oidc::settings::Settings,
     pub(crate) telemetry: telemetry::settings::Settings,
+    pub(crate) watching: Watching,
 }
 
 /// Checks the whole file.
@@ -77,6 +79,7 @@ pub(crate) fn check(file: File, findings: &mut Findings) -> Option<Checked> {
     let net = edge::Net { listeners, admin, workers, limits, drain, fast_path, forwarding };
     let edge = edge::check(net, upstreams, findings);
     let telemetry = log.and_then(|raw| check_log(raw.value, findings));
+    let watching = file.reload.and_then(|raw| check_reload(raw.value, findings));
     let (default_return_to, login_params) = endpoints?;
     let bff = bff::settings::Settings {
         public_url: public_url.clone()?,
@@ -99,7 +102,13 @@ pub(crate) fn check(file: File, findings: &mut Findings) -> Option<Checked> {
         store: store?,
         oidc: oidc?,
         telemetry: telemetry?,
+        watching: watching?,
     })
+}
+
+fn check_reload(raw: Reload, findings: &mut Findings) -> Option<Watching> {
+    let poll = positive(raw.poll, findings)?;
+    Some(if raw.watch?.value { Watching::On { poll } } else { Watching::Off })
 }
 
 /// Parts that are understood and belong to a later release.

@@ -9,13 +9,15 @@ use super::raw::File;
 use super::raw::edge::Tls;
 use super::reader::At;
 use super::secrets::why;
+use super::sources::Sources;
 use crate::base::tls::server::{Pair, client_roots, pair};
 use crate::base::tls::{self, TlsError};
 
 /// Reads every PEM file that `file` names and reports those that TLS could not use.
-pub(super) fn verify(file: &File, findings: &mut Findings) {
+pub(super) fn verify(file: &File, findings: &mut Findings, sources: &mut Sources) {
     let listeners = file.listeners.iter().flat_map(|list| &list.value);
     for tls in listeners.filter_map(|listener| listener.value.tls.as_ref()) {
+        named_by(&tls.value).for_each(|path| sources.add(path));
         listener(&tls.value, findings);
     }
     let provider = file.provider.as_ref().and_then(|provider| provider.value.ca_file.as_ref());
@@ -24,10 +26,20 @@ pub(super) fn verify(file: &File, findings: &mut Findings) {
     let store = file.store.as_ref().and_then(|store| store.value.tls.as_ref());
     let store = store.and_then(|tls| tls.value.ca_file.as_ref());
     for ca_file in provider.into_iter().chain(upstreams).chain(store) {
+        sources.add(&ca_file.value);
         if let Err(error) = tls::client_config(Some(&ca_file.value)) {
             findings.report(&ca_file.at, said(&error)).help("name a PEM file of certificates");
         }
     }
+}
+
+/// The files of a listener.
+fn named_by(tls: &Tls) -> impl Iterator<Item = &PathBuf> {
+    let clients = tls.client_auth.as_ref().and_then(|auth| auth.value.ca_file.as_ref());
+    let more = tls.more_certificates.iter().flat_map(|list| &list.value);
+    let more = more.flat_map(|files| [files.value.cert.as_ref(), files.value.key.as_ref()]);
+    let all = [tls.cert.as_ref(), tls.key.as_ref(), clients].into_iter().chain(more);
+    all.flatten().map(|path| &path.value)
 }
 
 fn listener(tls: &Tls, findings: &mut Findings) {

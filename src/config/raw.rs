@@ -10,7 +10,7 @@ pub(crate) mod session;
 pub(crate) mod store;
 
 use super::reader::{At, section, words};
-use super::values::Map;
+use super::values::{Map, Period};
 
 section! {
     /// The configuration of Bearward, a reverse-proxy token gateway.
@@ -62,6 +62,8 @@ section! {
         drain: edge::Drain = {},
         /// How logs are written.
         log: Log = {},
+        /// When the file, and the files that it names, are read again.
+        reload: Reload = {},
         /// Whether ordinary requests (`GET` and `HEAD` over HTTP/1.1, to an upstream that speaks HTTP/1.1 without TLS)
         /// take a short way through the gateway, which costs less and obeys the same rules.
         fast_path: bool = true,
@@ -78,6 +80,18 @@ section! {
         default_return_to: String = "/",
         /// Query parameters of the login endpoint that are passed on to the provider.
         login_params: Vec<At<String>> = ["prompt", "login_hint", "acr_values", "max_age", "ui_locales"],
+    }
+}
+
+section! {
+    /// When the file, and the files that it names, are read again.
+    Reload
+    defaults {
+        /// Whether the file, and the keys, secrets and certificates that it names, are taken when they change. SIGHUP has
+        /// them read again in either case.
+        watch: bool = true,
+        /// How often they are compared besides, for changes that the system does not tell of, as on network file systems.
+        poll: Period = "10s",
     }
 }
 

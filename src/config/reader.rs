@@ -14,6 +14,7 @@ use serde_json::Value as Json;
 use super::environment::{Environment, Source};
 use super::nearest::nearest;
 use super::problems::Findings;
+use super::sources::Sources;
 use super::tree::{Entry, Node, Origin, Scalar, Style, Value};
 
 /// A value and its place.
@@ -71,6 +72,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) environment: &'a dyn Environment,
     /// What was found so far.
     pub(crate) findings: &'a mut Findings,
+    /// The files that were read so far.
+    pub(crate) sources: &'a mut Sources,
 }
 
 impl Reader<'_> {
@@ -224,7 +227,12 @@ pub(crate) fn defaults<T: Read>() -> Option<T> {
     let environment = std::collections::BTreeMap::new();
     T::read(
         &node,
-        &mut Reader { base_dir: Path::new(""), environment: &environment, findings: &mut findings },
+        &mut Reader {
+            base_dir: Path::new(""),
+            environment: &environment,
+            findings: &mut findings,
+            sources: &mut Sources::default(),
+        },
     )
 }
 

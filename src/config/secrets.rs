@@ -230,6 +230,7 @@ fn resolve(
 ) -> Option<Secret<String>> {
     match (file, env) {
         (Some(file), None) => {
+            reader.sources.add(&file.value);
             let text = match read_file(&file.value) {
                 Ok(text) => text,
                 Err(why) => {

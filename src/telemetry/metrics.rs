@@ -10,8 +10,11 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::base::time::Timestamp;
 
 pub mod certificates;
 mod process;
@@ -31,6 +34,8 @@ struct Inner {
     refusals: Family<Refusal, Counter>,
     cookies_rejected: Family<Rejected, Counter>,
     store_failures: Family<Rejected, Counter>,
+    reloads: Family<Reload, Counter>,
+    configured_at: Gauge,
 }
 
 impl Metrics {
@@ -45,6 +50,8 @@ impl Metrics {
             refusals: Family::default(),
             cookies_rejected: Family::default(),
             store_failures: Family::default(),
+            reloads: Family::default(),
+            configured_at: Gauge::default(),
             registry: RwLock::new(registry),
         };
         let metrics = Self(Arc::new(inner));
@@ -60,6 +67,10 @@ impl Metrics {
             registry.register("cookies_rejected", help, m.cookies_rejected.clone());
             let help = "Operations of the store that failed";
             registry.register("store_failures", help, m.store_failures.clone());
+            let help = "Configurations that were read while running, by what came of them";
+            registry.register("config_reloads", help, m.reloads.clone());
+            let help = "When the configuration in use was taken, in Unix time";
+            registry.register_with_unit("config_taken", help, Unit::Seconds, m.configured_at.clone());
         });
         metrics.begin_at_zero();
         metrics
@@ -74,6 +85,9 @@ impl Metrics {
         }
         for &cause in EndCause::ALL {
             drop(self.0.sessions_ended.get_or_create(&Ended { cause }));
+        }
+        for &result in ReloadResult::ALL {
+            drop(self.0.reloads.get_or_create(&Reload { result }));
         }
     }
 
@@ -118,6 +132,16 @@ impl Metrics {
         self.0.store_failures.get_or_create(&Rejected { why }).inc();
     }
 
+    /// Counts a configuration that was read while running.
+    pub fn reload(&self, result: ReloadResult) {
+        self.0.reloads.get_or_create(&Reload { result }).inc();
+    }
+
+    /// A configuration is in use since `now`.
+    pub fn configured(&self, now: Timestamp) {
+        self.0.configured_at.set(now.as_secs());
+    }
+
     /// Everything, in the OpenMetrics text format ([`CONTENT_TYPE`]).
     pub fn encode(&self) -> String {
         let registry = self.0.registry.read().unwrap_or_else(PoisonError::into_inner);
@@ -160,6 +184,11 @@ struct Ended {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Refusal {
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reload {
+    result: ReloadResult,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -245,6 +274,16 @@ labels! {
 }
 
 labels! {
+    /// What came of a configuration that was read while running.
+    pub enum ReloadResult {
+        /// It is in use.
+        Applied = "applied",
+        /// Something is wrong with it: the one before goes on.
+        Refused = "refused",
+    }
+}
+
+labels! {
     /// Why a session was ended.
     pub enum EndCause {
         /// The user logged out.
@@ -268,8 +307,6 @@ labels! {
 
 #[cfg(test)]
 mod tests {
-    use prometheus_client::metrics::gauge::Gauge;
-
     use super::*;
 
     #[test]

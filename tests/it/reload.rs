@@ -1,6 +1,10 @@
 //! A configuration that changes under a gateway that runs.
 
-use crate::support::world::World;
+use crate::support::process::{Plan, local};
+use crate::support::raw::Raw;
+use crate::support::tls::{Authority, der};
+use crate::support::upstream::Upstream;
+use crate::support::world::{World, free_port};
 
 #[tokio::test]
 async fn rolling_the_session_key_logs_nobody_out() {
@@ -66,4 +70,110 @@ async fn routes_follow_the_file_and_a_broken_one_changes_nothing() {
     assert!(world.logged().contains("workers"));
     assert_eq!(browser.get("/api/a").await.status, 200);
     world.stop_process().await;
+}
+
+/// Each line of a log, which is JSON.
+fn records(log: &str) -> Vec<serde_json::Value> {
+    log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"))).collect()
+}
+
+#[tokio::test]
+async fn a_file_that_changes_is_taken_or_refused_without_a_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    let upstream = Upstream::start().await;
+    let address = local(free_port());
+    let process = Plan::new(folder.path(), &format!("{{ address: \"{address}\" }}"), upstream.address, "")
+        .start()
+        .await;
+    let text = std::fs::read_to_string(&process.file).unwrap();
+    let write = |text: &str| std::fs::write(&process.file, text).unwrap();
+    let mut kept = Raw::connect(address).await;
+    let mut get = async |expected: u16| {
+        let request = "GET /a HTTP/1.1\r\nHost: app.example\r\n\r\n";
+        assert_eq!(kept.call(request).await.status, expected, "on one connection throughout");
+    };
+    get(200).await;
+    let guarded = text.replace("auth: none", "auth: session");
+    let log = process.until_logged_after("\"reloaded\"", || write(&guarded)).await;
+    assert!(records(&log).iter().any(|line| line["changed"] == "routes"), "{log}");
+    get(401).await;
+    // One event holds all that `check` would say.
+    let log = process.until_logged_after("goes on", || write(&text.replace("routes:", "rotes:"))).await;
+    let refused: Vec<_> = records(&log).into_iter().filter(|line| line["level"] == "ERROR").collect();
+    let [refused] = refused.as_slice() else { panic!("not one event: {log}") };
+    let said = refused["problems"].as_str().unwrap();
+    assert!(said.contains("did you mean `routes`?") && said.contains("^^^^^"), "{said}");
+    get(401).await;
+    // A key that is replaced, and a secret that cannot be.
+    let other = "-PzhZ7V5g9OAKWKyIcTN3iFXGE8lp3MFytHx1sNkkiQ";
+    let change = || {
+        write(&text);
+        std::fs::write(folder.path().join("key"), other).unwrap();
+        std::fs::write(folder.path().join("secret"), "another-secret-0123456789abcdef").unwrap();
+    };
+    let log = process.until_logged_after("needs a restart", change).await;
+    let done = records(&log).pop().unwrap();
+    assert_eq!(
+        (&done["changed"], &done["waiting"]),
+        (&"routes, session.keys".into(), &"provider".into()),
+        "{log}"
+    );
+    get(200).await;
+    // What was only touched is not read again.
+    let before = process.logged().len();
+    write(&text);
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let log = process.logged().split_off(before);
+    assert!(!log.contains("reloaded"), "{log}");
+    let metrics = process.ask("/metrics").await;
+    for line in ["config_reloads_total{result=\"applied\"} 2", "config_reloads_total{result=\"refused\"} 1"] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+    let log = process.stop().await;
+    assert!(!log.contains(other) && !log.contains("another-secret"));
+}
+
+#[tokio::test]
+async fn a_mounted_secret_brings_a_certificate_and_no_connection_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let upstream = Upstream::start().await;
+    let at = |name: &str| folder.path().join(name);
+    // As kubelet mounts a Secret.
+    let renew = |version: &str| {
+        let files = authority.sign("tls", &["app.example"]);
+        std::fs::create_dir(at(version)).unwrap();
+        std::fs::copy(&files.cert, at(version).join("tls.crt")).unwrap();
+        std::fs::copy(&files.key, at(version).join("tls.key")).unwrap();
+        std::os::unix::fs::symlink(version, at("..data_tmp")).unwrap();
+        std::fs::rename(at("..data_tmp"), at("..data")).unwrap();
+    };
+    renew("..1");
+    for name in ["tls.crt", "tls.key"] {
+        std::os::unix::fs::symlink(format!("..data/{name}"), at(name)).unwrap();
+    }
+    let address = local(free_port());
+    let listener = format!("{{ address: \"{address}\", tls: {{ cert: tls.crt, key: tls.key }} }}");
+    let process = Plan::new(folder.path(), &listener, upstream.address, "").start().await;
+    let client = authority.client();
+    let request = "GET /a HTTP/1.1\r\nHost: app.example\r\n\r\n";
+    let mut before = client.dial(address, "app.example").await.unwrap();
+    for version in ["..2", "..3"] {
+        let old = der(&at("tls.crt"));
+        assert_eq!(client.dial(address, "app.example").await.unwrap().shown(), old);
+        let log = process.until_logged_after("\"reloaded\"", || renew(version)).await;
+        assert!(records(&log).iter().any(|line| line["changed"] == "certificates"), "{log}");
+        let new = client.dial(address, "app.example").await.unwrap();
+        assert_eq!(new.shown(), der(&at("tls.crt")));
+        assert_ne!(new.shown(), old);
+        assert_eq!(new.call(request).await.unwrap().1, 200);
+        let status;
+        (before, status, _) = before.call(request).await.unwrap();
+        assert_eq!(status, 200, "the connection of before goes on");
+    }
+    let metrics = process.ask("/metrics").await;
+    let left =
+        format!("bearward_tls_certificate_left_seconds{{listener=\"{address}\",name=\"app.example\"}} ");
+    assert!(metrics.contains(&left), "{metrics}");
+    process.stop().await;
 }

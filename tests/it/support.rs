@@ -4,6 +4,7 @@ pub(crate) mod api;
 pub(crate) mod browser;
 pub(crate) mod clock;
 pub(crate) mod gateway;
+pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod scripted;
 pub(crate) mod session;

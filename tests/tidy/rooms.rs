@@ -44,6 +44,7 @@ pub(crate) const PINNED: &[(&str, &[&str])] = &[
     ("redb", &["src/store/file"]),
     ("clap", &["src/cli", "src/main.rs"]),
     ("devidp", &["src/cli/dev"]),
+    ("notify", &["src/app/watch.rs"]),
     ("mimalloc", &["src/main.rs"]),
     ("schemars", &["src/config"]),
     ("serde_saphyr", &["src/config"]),
