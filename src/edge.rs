@@ -36,6 +36,7 @@ mod secured;
 pub mod settings;
 mod streams;
 pub mod upstream;
+mod websocket;
 mod worker;
 
 use std::net::SocketAddr;

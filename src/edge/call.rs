@@ -15,6 +15,7 @@ use super::live::Live;
 use super::metrics::FORWARDED;
 use super::streams::{Hold, Streams};
 use super::upstream::{Attempts, Seat};
+use super::websocket::Frames;
 use crate::gate::admit::answer_kind;
 use crate::gate::denial::Denial;
 use crate::gate::head::{RequestHead, RequestId};
@@ -47,6 +48,8 @@ struct Line {
     uri: Uri,
     /// The status that was answered by then; 0 where nothing was.
     begun: u16,
+    /// Where a WebSocket's frames are.
+    frames: Option<Frames>,
 }
 
 /// What a client's connection is secured by.
@@ -154,22 +157,41 @@ impl Call {
     /// [`streams::watch`].
     pub(super) fn hold(&mut self, streams: &Arc<Streams>, request: &Parts) {
         let Some(stream) = self.plan.as_ref().and_then(ForwardPlan::stream) else { return };
-        let line = Line { method: request.method.clone(), uri: request.uri.clone(), begun: 0 };
+        let line = Line { method: request.method.clone(), uri: request.uri.clone(), begun: 0, frames: None };
         self.held = streams.hold(self.id, &self.live, stream, self.started).map(|hold| (hold, line));
     }
 
     /// A response has begun.
     pub(super) fn has_begun(&mut self, status: StatusCode) {
         let begins = !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS;
-        if let Some((_, line)) = self.held.as_mut().filter(|_| begins) {
+        if let Some((hold, line)) = self.held.as_mut().filter(|_| begins) {
             line.begun = status.as_u16();
+            if status == StatusCode::SWITCHING_PROTOCOLS {
+                line.frames = Some(Frames::default());
+                hold.wish_farewell();
+            }
         }
+    }
+
+    /// Bytes of a response pass.
+    pub(super) fn passes(&mut self, bytes: &[u8]) {
+        if let Some((_, Line { frames: Some(frames), .. })) = &mut self.held {
+            frames.pass(bytes);
+        }
+    }
+
+    /// Whether the request was cut; then what its client is to be told, where it can be.
+    pub(super) fn was_cut(&mut self) -> Option<Option<Bytes>> {
+        let (hold, line) = self.held.as_ref()?;
+        let end = hold.why()?;
+        self.outcome = end.label();
+        Some(line.frames.as_ref().and_then(|frames| frames.close(end)))
     }
 
     /// Why a response that goes on must end now, if it must.
     pub(super) async fn must_end(&self) -> Option<StreamEnd> {
         let stream = self.plan.as_ref()?.stream()?;
-        self.live.gate.stream_end(&stream).await
+        self.live.gate.stream_end(&stream, self.started.elapsed()).await
     }
 
     /// Counts the request and writes its record.

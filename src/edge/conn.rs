@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::buffers::{self, FULL};
+use super::streams;
 
 /// A client's connection.
 #[derive(Debug)]
@@ -68,6 +69,9 @@ impl AsyncRead for Conn {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if streams::interrupts() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         if !self.unread.is_empty() {
             let amount = self.unread.len().min(buf.remaining());
             buf.put_slice(self.unread.get(..amount).unwrap_or_default());

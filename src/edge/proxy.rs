@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -204,7 +205,24 @@ impl ProxyHttp for Proxy {
         error
     }
 
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _: bool,
+        call: &mut Call,
+    ) -> pingora::Result<Option<Duration>> {
+        call.passes(body.as_deref().unwrap_or_default());
+        Ok(None)
+    }
+
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, call: &mut Call) -> FailToProxy {
+        if let Some(farewell) = call.was_cut() {
+            if let Some(farewell) = farewell {
+                told::farewell(session, farewell).await;
+            }
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        }
         let denial = told::denial_of(error);
         call.report(told::blame_of(error), error.root_etype().as_str(), denial.as_ref());
         // Part of a response went out already: all that is left is to end it short.

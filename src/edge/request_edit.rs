@@ -316,6 +316,7 @@ mod tests {
             refresh: RefreshOn::Requests,
             set_headers: Vec::new(),
             cors: None,
+            stream: crate::gate::settings::StreamRules::default(),
         };
         ForwardPlan {
             route: Arc::new(route),

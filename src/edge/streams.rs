@@ -10,9 +10,11 @@
 //! ```
 //!
 //! What is dropped is one request: of an HTTP/2 connection the other streams go on (RFC 9113 §5.4.2), an HTTP/1.1
-//! connection ends short, so that nobody takes what came for the whole.
+//! connection ends short, so that nobody takes what came for the whole. A WebSocket is given a moment to end well.
 
 use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -49,6 +51,9 @@ struct Held {
 struct Cut {
     why: OnceLock<StreamEnd>,
     told: Notify,
+    /// Whether there is something to say before the end: then the next read of the client fails, which is how pingora
+    /// comes to let us say it.
+    farewell: AtomicBool,
 }
 
 /// A request's place among those that are looked at, for as long as it is served.
@@ -62,14 +67,27 @@ pub(super) struct Hold {
 /// Drives a request until it is over or must end; `None` where it was cut.
 pub(super) async fn watch<T>(request: impl Future<Output = T>) -> Option<T> {
     let cut = Arc::new(Cut::default());
-    let request = CUT.scope(Arc::clone(&cut), request);
+    let mut request = pin!(CUT.scope(Arc::clone(&cut), request));
     // Cancel safety: a request that is dropped is cut, which is what is wanted.
     tokio::select! {
         biased;
-        done = request => Some(done),
-        () = cut.told.notified() => None,
+        done = &mut request => return Some(done),
+        () = cut.told.notified() => {}
     }
+    if !cut.farewell.load(Ordering::Relaxed) {
+        return None;
+    }
+    tokio::time::timeout(FAREWELL, request).await.ok()
 }
+
+/// Whether a read of the client's connection is to fail now.
+pub(super) fn interrupts() -> bool {
+    let must = |cut: &Arc<Cut>| cut.why.get().is_some() && cut.farewell.swap(false, Ordering::Relaxed);
+    CUT.try_with(must).unwrap_or(false)
+}
+
+/// How long the end of a WebSocket may take.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 impl Streams {
     /// Notes a request down. `None` where nobody drives it by [`watch`].
@@ -105,7 +123,7 @@ impl Streams {
 
 impl Held {
     async fn look(&self) {
-        if let Some(why) = self.live.gate.stream_end(&self.stream).await
+        if let Some(why) = self.live.gate.stream_end(&self.stream, self.started.elapsed()).await
             && self.cut.why.set(why).is_ok()
         {
             self.cut.told.notify_one();
@@ -114,6 +132,11 @@ impl Held {
 }
 
 impl Hold {
+    /// Has the end told to the client before the connection is closed.
+    pub(super) fn wish_farewell(&self) {
+        self.cut.farewell.store(true, Ordering::Relaxed);
+    }
+
     /// Why the request was cut, if it was.
     pub(super) fn why(&self) -> Option<StreamEnd> {
         self.cut.why.get().copied()

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use std::time::Duration;
+
 use http::{HeaderName, Method};
 use url::Url;
 
@@ -43,6 +45,8 @@ pub struct Route {
     pub set_headers: Vec<(HeaderName, Template)>,
     /// Which other origins may read its responses.
     pub cors: Option<Arc<Cors>>,
+    /// How long its responses may go on.
+    pub stream: StreamRules,
 }
 
 /// Names an upstream by its place in the configuration.
@@ -74,6 +78,25 @@ pub enum RefreshOn {
     Requests,
     /// They never do; they wait for a refresh that is under way.
     Never,
+}
+
+/// How long a route's responses may go on, besides ending with their session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StreamRules {
+    /// The longest, from the request on.
+    pub limit: Option<Duration>,
+    /// What becomes of one whose access token runs out.
+    pub when_token_ends: WhenTokenEnds,
+}
+
+/// What becomes of a response when its request's access token runs out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WhenTokenEnds {
+    /// It goes on.
+    #[default]
+    GoOn,
+    /// It is closed.
+    Close,
 }
 
 /// Text with claims in braces: `{sub}`, `user-{email}`.

@@ -100,6 +100,28 @@ async fn a_refresh_ends_no_stream() {
 }
 
 #[tokio::test]
+async fn a_route_may_close_what_outlives_its_access_token() {
+    let upstream = Upstream::start().await;
+    let routes = "  - { path: /api/*, upstream: UPSTREAM, auth: session, stream: { token: close } }\n  \
+                  - { path: /*, upstream: UPSTREAM, auth: none }\n";
+    let plan = World::plan().upstream(&format!("http://{}", upstream.address)).routes(routes);
+    let world = plan.start().await;
+    let alice = world.signed_in("alice").await;
+    let mut events = Events::of(&world, &alice).await;
+    world.pass(Duration::from_secs(200));
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    upstream.has_open(1).await;
+    world.expire_access_tokens();
+    assert!(events.end_soon().await);
+    upstream.has_open(0).await;
+    // The client comes back and gets a fresh one.
+    let _events = Events::of(&world, &alice).await;
+    assert_eq!(world.idp.seen().counts().refreshes, 1);
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    upstream.has_open(1).await;
+}
+
+#[tokio::test]
 async fn the_record_of_a_request_says_that_it_was_ended_and_why() {
     let upstream = Upstream::start().await;
     let world = World::plan().upstream(&format!("http://{}", upstream.address)).in_a_process().start().await;

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderName, Method};
 
@@ -10,7 +11,9 @@ use super::{cors, path, template};
 use crate::config::problems::Findings;
 use crate::config::raw::route as raw;
 use crate::config::reader::At;
-use crate::gate::settings::{Auth, Cors, PathPattern, Piece, RefreshOn, Route, Template};
+use crate::gate::settings::{
+    Auth, Cors, PathPattern, Piece, RefreshOn, Route, StreamRules, Template, WhenTokenEnds,
+};
 
 /// What the rest of the file says about routes.
 pub(super) struct Common<'a> {
@@ -85,6 +88,7 @@ fn one(
         Some(own) => cors::check(own.value, findings),
         None => Some(common.cors.clone()),
     };
+    let stream = raw.stream.and_then(|stream| stream_of(stream.value, auth, findings));
     Some(Route {
         name: name?,
         host: host?,
@@ -95,8 +99,31 @@ fn one(
         refresh,
         set_headers: set_headers?,
         cors: cors?,
+        stream: stream?,
     })
 }
+
+fn stream_of(raw: raw::Stream, auth: Option<Auth>, findings: &mut Findings) -> Option<StreamRules> {
+    let token = raw.token?;
+    let limit = raw.limit.map(|limit| (limit.value.0, limit.at));
+    if let Some((_, at)) = limit.as_ref().filter(|(limit, _)| *limit < SHORTEST_STREAM) {
+        findings.report(at, "a response is looked at once a second").help("write `1s` or more");
+        return None;
+    }
+    let when_token_ends = match token.value {
+        raw::WhenTokenEnds::Ignore => WhenTokenEnds::GoOn,
+        raw::WhenTokenEnds::Close => WhenTokenEnds::Close,
+    };
+    if auth == Some(Auth::None) && when_token_ends == WhenTokenEnds::Close {
+        findings
+            .report(&token.at, "a route with `auth: none` forwards no token of ours")
+            .help("drop it, or require a session");
+        return None;
+    }
+    Some(StreamRules { limit: limit.map(|(limit, _)| limit), when_token_ends })
+}
+
+const SHORTEST_STREAM: Duration = Duration::from_secs(1);
 
 fn path_of(text: &At<String>, base_path: Option<&str>, findings: &mut Findings) -> Option<PathPattern> {
     match path::pattern(&text.value) {

@@ -30,6 +30,8 @@ section! {
         refresh: bool = true,
         /// Header fields of the forwarded request.
         headers: Headers = {},
+        /// How long its responses may go on; they end with their session in any case.
+        stream: Stream = {},
     }
 }
 
@@ -76,6 +78,29 @@ section! {
         /// Fields made from claims: `X-Forwarded-User: "{sub}"`. `{{` stands for a brace. What the client sent
         /// under the same name is removed.
         set: Map<String> = {},
+    }
+}
+
+section! {
+    /// How long responses may go on that do not end by themselves: WebSockets, event streams.
+    Stream
+    optional {
+        /// The longest, from the request on. No limit where it is not given.
+        limit: Period,
+    }
+    defaults {
+        /// What becomes of a response when the access token runs out that its request was forwarded with.
+        token: WhenTokenEnds = "ignore",
+    }
+}
+
+words! {
+    /// What becomes of a response when its request's access token runs out.
+    WhenTokenEnds {
+        /// It goes on, as long as the session lives.
+        Ignore = "ignore",
+        /// It is closed. The client comes back with a new request, which gets a fresh token.
+        Close = "close",
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{CLIENT_SECRET, World, least, messages};
 use crate::config::Settings;
-use crate::gate::settings::{Auth, PathPattern, Piece, RefreshOn, UpstreamId};
+use crate::gate::settings::{Auth, PathPattern, Piece, RefreshOn, StreamRules, UpstreamId, WhenTokenEnds};
 use crate::oidc::settings::ClientAuth;
 use crate::session::settings::{AfterUnknown, KeepIdToken, Rollback, SameSite, Secure};
 use crate::store::settings::{Address, Denials, Kind, Node, Outage, RefreshAlone, Tls, Topology};
@@ -103,6 +103,15 @@ fn claims_of_templates_are_kept() {
     let claim = |name: &str| Piece::Claim(name.to_owned());
     assert_eq!(name.as_str(), "x-user");
     assert_eq!(template.0, [claim("sub"), Piece::Text("/".to_owned()), claim("email")]);
+}
+
+#[test]
+fn a_route_says_how_long_its_responses_may_go_on() {
+    let text = super::LEAST.replace("auth: session", "auth: session, stream: { limit: 8h, token: close }");
+    let [ruled, unruled] = &load(&text).gate.routes[..] else { panic!("two routes") };
+    let limit = Some(Duration::from_secs(8 * 3600));
+    assert_eq!(ruled.stream, StreamRules { limit, when_token_ends: WhenTokenEnds::Close });
+    assert_eq!(unruled.stream, StreamRules { limit: None, when_token_ends: WhenTokenEnds::GoOn });
 }
 
 #[test]

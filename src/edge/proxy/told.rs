@@ -129,3 +129,12 @@ pub(super) fn link(session: &Session) -> Link {
 pub(super) fn tls(session: &Session) -> Option<Arc<SslDigest>> {
     session.digest()?.ssl_digest.clone()
 }
+
+/// Writes the last bytes of a connection, and waits for the client to take them: a close with unread bytes resets the
+/// connection, and the reset would overtake them. The caller bounds the wait.
+pub(super) async fn farewell(session: &mut Session, last: Bytes) {
+    let client = &mut session.downstream_session;
+    if client.write_response_body(last, false).await.is_ok() {
+        while let Ok(Some(_)) = client.read_request_body().await {}
+    }
+}

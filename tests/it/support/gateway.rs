@@ -20,7 +20,7 @@ use bearward::edge::{DrainReport, Edge, ReplaceError};
 use bearward::gate::Gate;
 use bearward::gate::policy::csrf::Origins;
 use bearward::gate::route::table::Table;
-use bearward::gate::settings::{Auth, PathPattern, RefreshOn, Route, UpstreamId};
+use bearward::gate::settings::{Auth, PathPattern, RefreshOn, Route, StreamRules, UpstreamId};
 use bearward::session::cookie::jar::Jar;
 use bearward::session::refresh::record::EndCause;
 use bearward::session::sessions::Sessions;
@@ -43,6 +43,7 @@ pub(crate) struct Wanted {
     pub(crate) workers: usize,
     pub(crate) fast_path: FastPath,
     pub(crate) forwarding: Forwarding,
+    pub(crate) stream: StreamRules,
 }
 
 /// A running gateway: `/api/*` needs a session, everything else does not.
@@ -86,6 +87,7 @@ impl Wanted {
             workers: 1,
             fast_path: FastPath::On,
             forwarding: Forwarding::default(),
+            stream: StreamRules::default(),
         }
     }
 
@@ -94,7 +96,8 @@ impl Wanted {
         let public_url: Url = "https://app.example".parse().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (sessions, provider) = sessions(&clock, metrics).await;
-        let routes = [route("/api/*", Auth::Session), route("/*", Auth::None)].map(Arc::new);
+        let routes = [("/api/*", Auth::Session), ("/*", Auth::None)];
+        let routes = routes.map(|(path, auth)| Arc::new(route(path, auth, self.stream)));
         let table = Table::new("app.example", "/oauth2", routes.to_vec()).unwrap();
         let bff = bff::Settings {
             public_url: public_url.clone(),
@@ -167,7 +170,7 @@ impl Gateway {
     }
 }
 
-fn route(path: &str, auth: Auth) -> Route {
+fn route(path: &str, auth: Auth, stream: StreamRules) -> Route {
     Route {
         name: path.to_owned(),
         host: None,
@@ -178,6 +181,7 @@ fn route(path: &str, auth: Auth) -> Route {
         refresh: RefreshOn::Requests,
         set_headers: Vec::new(),
         cors: None,
+        stream,
     }
 }
 

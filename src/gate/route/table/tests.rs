@@ -19,6 +19,7 @@ fn route(host: Option<&str>, path: &str, methods: &[Method]) -> Arc<Route> {
         refresh: RefreshOn::Requests,
         set_headers: Vec::new(),
         cors: None,
+        stream: crate::gate::settings::StreamRules::default(),
     })
 }
 
