@@ -15,7 +15,7 @@ use bearward::gate::head::{RequestHead, RequestId};
 use bearward::gate::policy::csrf::Origins;
 use bearward::gate::route::path;
 use bearward::gate::route::table::{Match, Table};
-use bearward::gate::settings::{Auth, PathPattern, RefreshOn, Route, UpstreamId};
+use bearward::gate::settings::{Auth, PathPattern, RefreshOn, Route, StreamRules, UpstreamId};
 use bearward::gate::verdict::{ForwardPlan, Verdict};
 use bearward::oidc::Provider;
 use bearward::oidc::settings::{ClientAuth, Settings as ProviderSettings};
@@ -204,6 +204,7 @@ fn table() -> Table {
             refresh: RefreshOn::Requests,
             set_headers: Vec::new(),
             cors: None,
+            stream: StreamRules::default(),
         })
     };
     let mut routes: Vec<_> =

@@ -150,7 +150,7 @@ class Soak(Bench):
         for at, size in samples[::step] + samples[-1:]:
             print(f"| {(at - begun) / 60:.1f} | {size / 1e6:.1f} |")
         for line in self.scrape().splitlines():
-            if re.match(r"bearward_(reload|refresh|session|rollback)\w*(_total|ended)?", line) and not line.endswith(" 0"):
+            if re.match(r"bearward_(config_reload|reload|refresh|session|rollback)\w*", line) and not line.endswith(" 0"):
                 print(line)
         print(f"failures: {len(self.failures)}")
         for failure in self.failures[:20]:
@@ -243,7 +243,7 @@ async def serve(reader, writer):
                     await asyncio.sleep(0.3)
                 writer.write(b"0\r\n\r\n")
             await writer.drain()
-    except (OSError, asyncio.IncompleteReadError):
+    except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
         writer.close()
 
 
