@@ -211,6 +211,10 @@ pub enum StoreError {
     /// The deadline passed.
     #[error("the store did not answer in time")]
     TimedOut,
+    /// What is there was written by a newer release, or sealed with a key that is not here. Said by those who read
+    /// it, never by a store.
+    #[error("what the store has cannot be read here")]
+    Unreadable,
     /// It answered with an error: it is full, read-only, loading, or refuses our user.
     #[error("the store refused")]
     Refused,
@@ -222,6 +226,7 @@ impl StoreError {
         match self {
             Self::Unreachable => "unreachable",
             Self::TimedOut => "timed_out",
+            Self::Unreadable => "unreadable",
             Self::Refused => "refused",
         }
     }

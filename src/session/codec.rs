@@ -18,12 +18,28 @@ const VERSION: u8 = 1;
 
 /// The bytes are no session that this version can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a session that this version can read")]
-pub struct Unreadable;
+pub enum Unreadable {
+    /// A newer release wrote them.
+    #[error("a session of an unknown version")]
+    UnknownVersion,
+    /// They are of this version, and not as it writes them.
+    #[error("not a session that this version can read")]
+    Malformed,
+}
+
+impl Unreadable {
+    /// The word for it in metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::UnknownVersion => "unknown_version",
+            Self::Malformed => "unreadable",
+        }
+    }
+}
 
 impl From<NotABearer> for Unreadable {
     fn from(_: NotABearer) -> Self {
-        Self
+        Self::Malformed
     }
 }
 
@@ -84,7 +100,7 @@ impl std::fmt::Debug for Wire<'_> {
 /// # Errors
 /// Never for a session that was made here; the codec's own error otherwise.
 pub fn encode(session: &Session) -> Result<Vec<u8>, Unreadable> {
-    let mut claims = serde_json::to_string(&session.claims).map_err(|_| Unreadable)?;
+    let mut claims = serde_json::to_string(&session.claims).map_err(|_| Unreadable::Malformed)?;
     let wire = Wire {
         sid: session.sid,
         generation: session.generation,
@@ -104,7 +120,7 @@ pub fn encode(session: &Session) -> Result<Vec<u8>, Unreadable> {
         scope: &session.tokens.scope,
         claims: Cow::Borrowed(&claims),
     };
-    let bytes = postcard::to_extend(&wire, vec![VERSION]).map_err(|_| Unreadable);
+    let bytes = postcard::to_extend(&wire, vec![VERSION]).map_err(|_| Unreadable::Malformed);
     drop(wire);
     claims.zeroize();
     bytes
@@ -115,7 +131,7 @@ pub fn encode(session: &Session) -> Result<Vec<u8>, Unreadable> {
 /// # Errors
 /// Where they are no session of a known version.
 pub fn decode(bytes: &[u8]) -> Result<Wire<'_>, Unreadable> {
-    postcard::from_bytes(layout(bytes)?).map_err(|_| Unreadable)
+    postcard::from_bytes(layout(bytes)?).map_err(|_| Unreadable::Malformed)
 }
 
 /// The session in `bytes`, with everything copied out.
@@ -131,14 +147,15 @@ pub fn session(bytes: &[u8]) -> Result<Session, Unreadable> {
 /// # Errors
 /// Where they do not begin like a session of a known version.
 pub fn decode_start(bytes: &[u8]) -> Result<Start<'_>, Unreadable> {
-    let (start, _) = postcard::take_from_bytes(layout(bytes)?).map_err(|_| Unreadable)?;
+    let (start, _) = postcard::take_from_bytes(layout(bytes)?).map_err(|_| Unreadable::Malformed)?;
     Ok(start)
 }
 
 fn layout(bytes: &[u8]) -> Result<&[u8], Unreadable> {
     match bytes.split_first() {
         Some((&VERSION, layout)) => Ok(layout),
-        Some(_) | None => Err(Unreadable),
+        Some(_) => Err(Unreadable::UnknownVersion),
+        None => Err(Unreadable::Malformed),
     }
 }
 
@@ -148,7 +165,7 @@ impl Wire<'_> {
     /// # Errors
     /// Where the claims or the access token are not what was sealed by this version.
     pub fn to_session(&self) -> Result<Session, Unreadable> {
-        let claims: Claims = serde_json::from_str(&self.claims).map_err(|_| Unreadable)?;
+        let claims: Claims = serde_json::from_str(&self.claims).map_err(|_| Unreadable::Malformed)?;
         let secret = |token: &str| Secret::new(token.to_owned());
         Ok(Session {
             sid: self.sid,
@@ -210,9 +227,9 @@ mod tests {
     fn an_unknown_version_is_refused() {
         let mut bytes = encode(&session(7)).unwrap();
         bytes[0] = 2;
-        assert!(matches!(decode(&bytes), Err(Unreadable)));
-        assert!(matches!(decode_start(&bytes), Err(Unreadable)));
-        assert!(matches!(decode(&[]), Err(Unreadable)));
+        assert!(matches!(decode(&bytes), Err(Unreadable::UnknownVersion)));
+        assert!(matches!(decode_start(&bytes), Err(Unreadable::UnknownVersion)));
+        assert!(matches!(decode(&[]), Err(Unreadable::Malformed)));
     }
 
     proptest! {

@@ -5,7 +5,7 @@
 //! sealed and written, and written again where somebody was faster.
 //!
 //! What lies in the store is sealed under the session keys, and names are hashes: a dump of it holds no token. A
-//! value that does not open, or was moved from another session's record, counts as absent (std:87).
+//! value that does not open, or was moved from another session's record, is none of ours (std:87).
 
 use std::fmt;
 use std::future::Future;
@@ -24,12 +24,17 @@ use super::settings::Key as RingKey;
 use crate::base::secret::random;
 use crate::base::time::{Clock as _, SharedClock, Timestamp};
 use crate::store::settings::{Denials, Outage, RefreshAlone};
-use crate::store::{Batch, Cursor, Found, Key, Pending, Store, StoreError, Swap, Swapped, Version};
+use crate::store::{Batch, Cursor, Key, Pending, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
+use change::Change;
 use contact::{Contact, Failure};
+use strange::Strange;
+pub(crate) use strange::What;
 
+mod change;
 mod contact;
 pub mod follow;
+mod strange;
 mod wire;
 
 /// What the fleet is made of, for this replica.
@@ -66,6 +71,7 @@ pub(crate) struct Fleet {
     metrics: Metrics,
     process: Process,
     contact: Contact,
+    strange: Strange,
     heard: broadcast::Sender<SessionId>,
 }
 
@@ -95,23 +101,6 @@ pub(crate) enum Written {
     Ended(EndCause),
 }
 
-/// What a decision about a record comes to.
-enum Change<T> {
-    /// Nothing is written.
-    Leave(T),
-    /// This is written; everyone is told of it.
-    Write(Box<Stored>, T),
-    /// This is written; nobody has to know before they ask.
-    WriteQuietly(Box<Stored>, T),
-}
-
-impl Change<()> {
-    /// Writes what there is to write.
-    fn of(record: Option<Stored>) -> Self {
-        record.map_or(Self::Leave(()), |record| Self::Write(Box::new(record), ()))
-    }
-}
-
 impl fmt::Debug for Fleet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fleet")
@@ -126,6 +115,7 @@ impl Fleet {
     pub(crate) fn new(means: Means, sealer: Sealer, terms: Terms, metrics: Metrics) -> Self {
         let alone_since = means.store.held_since();
         Self {
+            strange: Strange::new(metrics.clone()),
             means,
             sealer,
             terms,
@@ -274,7 +264,12 @@ impl Fleet {
                     None => Change::Leave(before),
                 }
             })
-            .await?;
+            .await;
+        let before = match before {
+            // Whoever can read the record learns of the end from the log.
+            Err(StoreError::Unreadable) => None,
+            before => before?,
+        };
         self.deny(&Denial::Session { sid, cause: cause.into() }).await?;
         Ok(before)
     }
@@ -295,6 +290,16 @@ impl Fleet {
     pub(crate) fn judged_in(&self, stored: &Stored) -> Option<Duration> {
         let now = self.means.clock.now();
         stored.judged_until(self.process, now).map(|until| until.since(now))
+    }
+
+    /// Something that lies in the store could not be read.
+    pub(crate) fn met_strange(&self, what: What, why: OpenError) {
+        self.strange.met(what, why);
+    }
+
+    /// Whether what cannot be read here is waited for no more.
+    pub(crate) fn gives_up_reading(&self) -> bool {
+        self.strange.is_here_to_stay()
     }
 
     /// Goes on with another key ring.
@@ -323,63 +328,6 @@ impl Fleet {
             Denials::Open => false,
             // A look takes as long as its patience, where nothing happens.
             Denials::Closed => !self.contact.followed_within(follow::PROMPT + follow::PATIENCE),
-        }
-    }
-
-    /// Reads, lets `decide`, and writes if nobody was faster; decides anew otherwise.
-    async fn change<T>(
-        &self,
-        sid: &SessionId,
-        decide: impl Fn(Option<&Stored>, Timestamp) -> Change<T>,
-    ) -> Result<T, StoreError> {
-        let key = Key::new("session", sid.as_bytes());
-        let mut found = self.read(key).await?;
-        for _ in 0..TRIES {
-            let seen = found.record.as_ref().map(|(version, _)| *version);
-            let stored = match &found.record {
-                Some((_, value)) => self.open(sid, value)?,
-                None => None,
-            };
-            let (record, note, outcome) = match decide(stored.as_ref(), found.now) {
-                Change::Leave(outcome) => return Ok(outcome),
-                Change::Write(record, outcome) => {
-                    let note = wire::note(&self.sealer, &record);
-                    (record, note, outcome)
-                }
-                Change::WriteQuietly(record, outcome) => (record, None, outcome),
-            };
-            let value = wire::seal(&self.sealer, &record).ok_or(StoreError::Refused)?;
-            let version = Version::new();
-            let swap = Swap { key, seen, version, value, keep_for: self.terms.keep_for, note };
-            let asked = self.means.clock.own_now();
-            match self.timed(self.means.store.swap(swap)).await? {
-                Swapped::Done(now) => {
-                    self.observe(now, asked);
-                    return Ok(outcome);
-                }
-                Swapped::Lost(newer) => found = newer,
-            }
-        }
-        Err(StoreError::Refused)
-    }
-
-    async fn read(&self, key: Key) -> Result<Found, StoreError> {
-        let asked = self.means.clock.own_now();
-        let found = self.timed(self.means.store.read(key)).await?;
-        self.observe(found.now, asked);
-        Ok(found)
-    }
-
-    /// The record in `value`; `None` where it is none of this session's. What a newer version wrote, or a key that
-    /// is not here yet sealed, is left alone.
-    fn open(&self, sid: &SessionId, value: &[u8]) -> Result<Option<Stored>, StoreError> {
-        match wire::open(&self.sealer, value) {
-            Ok(record) if record.sid == *sid => Ok(Some(record)),
-            Ok(_) | Err(OpenError::Forged | OpenError::Malformed) => {
-                tracing::warn!(session = %sid.log_id(), "a record of the store is not this session's");
-                Ok(None)
-            }
-            Err(OpenError::UnknownKey | OpenError::UnknownVersion) => Err(StoreError::Refused),
         }
     }
 
@@ -457,8 +405,6 @@ impl Fleet {
 /// How long after an outage those who could not write meanwhile are waited for, before their attempts are taken for
 /// lost.
 const SETTLES: Duration = Duration::from_secs(3);
-/// How often a change is tried again because somebody was faster. Replicas do a handful of things to one session.
-const TRIES: usize = 32;
 /// Notes that a waiting flight may lag behind; it looks by itself as well.
 const HEARD: usize = 1024;
 

@@ -371,7 +371,7 @@ impl Shared {
                 Some(sealed) => self.sealer.open(sealed, plain).map_err(OpenError::label),
                 None => Err("incomplete"),
             };
-            let result = opened.and_then(|bytes| then(bytes).map_err(|Unreadable| "unreadable"));
+            let result = opened.and_then(|bytes| then(bytes).map_err(Unreadable::label));
             // `Zeroize` would go byte by byte, on every request. The buffer is kept, so the write cannot be left out.
             plain.fill(0);
             result.map_err(|label| self.metrics.cookie_rejected(label)).ok()
@@ -479,7 +479,8 @@ impl Shared {
 }
 
 impl OpenError {
-    const fn label(self) -> &'static str {
+    /// The word for it in metrics.
+    pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
             Self::UnknownVersion => "unknown_version",

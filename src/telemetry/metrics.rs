@@ -36,6 +36,8 @@ struct Inner {
     store_failures: Family<Rejected, Counter>,
     reloads: Family<Reload, Counter>,
     configured_at: Gauge,
+    store_unreadable: Family<Strange, Counter>,
+    store_data_lost: Counter,
 }
 
 impl Metrics {
@@ -52,6 +54,8 @@ impl Metrics {
             store_failures: Family::default(),
             reloads: Family::default(),
             configured_at: Gauge::default(),
+            store_unreadable: Family::default(),
+            store_data_lost: Counter::default(),
             registry: RwLock::new(registry),
         };
         let metrics = Self(Arc::new(inner));
@@ -71,6 +75,10 @@ impl Metrics {
             registry.register("config_reloads", help, m.reloads.clone());
             let help = "When the configuration in use was taken, in Unix time";
             registry.register_with_unit("config_taken", help, Unit::Seconds, m.configured_at.clone());
+            let help = "What was found in the store and could not be read";
+            registry.register("store_unreadable", help, m.store_unreadable.clone());
+            let help = "How often the store was found without its data";
+            registry.register("store_data_lost", help, m.store_data_lost.clone());
         });
         metrics.begin_at_zero();
         metrics
@@ -142,6 +150,16 @@ impl Metrics {
         self.0.configured_at.set(now.as_secs());
     }
 
+    /// Counts something in the store that could not be read: `what` it is and `why`, each one of a fixed set.
+    pub fn store_unreadable(&self, what: &'static str, why: &'static str) {
+        self.0.store_unreadable.get_or_create(&Strange { what, why }).inc();
+    }
+
+    /// Counts a loss of the store's data.
+    pub fn store_data_lost(&self) {
+        self.0.store_data_lost.inc();
+    }
+
     /// Everything, in the OpenMetrics text format ([`CONTENT_TYPE`]).
     pub fn encode(&self) -> String {
         let registry = self.0.registry.read().unwrap_or_else(PoisonError::into_inner);
@@ -193,6 +211,12 @@ struct Reload {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Rejected {
+    why: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Strange {
+    what: &'static str,
     why: &'static str,
 }
 
@@ -266,6 +290,8 @@ labels! {
         Elsewhere = "elsewhere",
         /// The store did not answer, and without its leave nothing was sent.
         StoreUnavailable = "store_unavailable",
+        /// A newer release wrote what the store has of the session, or a key is not here: nothing was sent.
+        Unreadable = "unreadable",
         /// Counted besides the outcome: the store was away for so long that this replica refreshed by itself.
         WithoutLease = "without_lease",
         /// Counted besides the outcome: the attempt repeated one that was never answered (rule 1).

@@ -216,6 +216,13 @@ async fn a_redis_that_is_restarted_with_or_without_its_data_loses_nothing() {
         let seen = fleet.provider.seen().await;
         assert_eq!(seen.refreshes().count(), 1, "{persistence:?}: {seen:#?}");
         assert_lives_on(&fleet, &browser).await;
+        for replica in &fleet.replicas {
+            until("a loss that is counted once", Duration::from_secs(30), || async {
+                let lost = replica.metric("bearward_store_data_lost_total").await;
+                (lost == u64::from(persistence == Persistence::Nothing)).then_some(())
+            })
+            .await;
+        }
     }
 }
 

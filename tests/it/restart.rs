@@ -136,6 +136,26 @@ async fn a_kill_before_the_answer_is_waited_for_no_longer_than_the_pause() {
 }
 
 #[tokio::test]
+async fn a_cookie_of_a_newer_release_is_answered_by_a_login_and_stays() {
+    let world = World::start().await;
+    let browser = world.signed_in("alice").await;
+    let readable = browser.cookie("bearward").unwrap();
+    browser.set_cookie("bearward", &readable.replacen("1.", "2.", 1));
+    for reply in [browser.get("/api/a").await, browser.post("/api/a").await] {
+        assert_eq!((reply.status.as_u16(), reply.json()["code"].as_str()), (401, Some("no_session")));
+        assert!(reply.cookies("bearward=").is_empty());
+    }
+    let page = browser.navigate_once(&browser.home().join("/api/a").unwrap()).await;
+    assert_eq!((page.status.as_u16(), page.cookies("bearward=").len()), (302, 0));
+    let metrics = world.admin_get("/metrics").await.text();
+    assert!(metrics.contains("bearward_cookies_rejected_total{why=\"unknown_version\"} 3"), "{metrics}");
+    // The newer release serves it again, and nothing was lost meanwhile.
+    browser.set_cookie("bearward", &readable);
+    assert_eq!(browser.get("/api/a").await.status, 200);
+    assert_eq!(world.idp.seen().counts().revocations, 0);
+}
+
+#[tokio::test]
 async fn a_file_that_another_process_holds_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::plan().yaml(&store(&folder)).in_a_process().start().await;

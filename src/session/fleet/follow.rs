@@ -13,9 +13,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::{Fleet, wire};
+use super::{Fleet, What, wire};
 use crate::base::secret::random;
-use crate::session::cookie::seal::OpenError;
 use crate::session::mutation::{self, Mutation};
 use crate::session::refresh::record::Lesson;
 use crate::session::sessions::Shared;
@@ -79,6 +78,7 @@ pub(crate) async fn denials(shared: Weak<Shared>, state: watch::Sender<Following
                 }
                 if fleet.store().data_lost_at() != lost_at {
                     lost_at = fleet.store().data_lost_at();
+                    fleet.metrics.store_data_lost();
                     // Meanwhile others end sessions: the log is followed all the same.
                     let (all, of) = (Arc::clone(&shared), Arc::clone(&fleet));
                     shared.keep_trying(async move { restore(&all, &of).await });
@@ -102,7 +102,13 @@ pub(crate) async fn notes(shared: Weak<Shared>) {
             Err(RecvError::Closed) => return,
         };
         let Some((shared, fleet)) = alive(&shared) else { return };
-        let Some((sid, newest, generations)) = wire::read_note(&fleet.sealer, &note) else { continue };
+        let (sid, newest, generations) = match wire::read_note(&fleet.sealer, &note) {
+            Ok(note) => note,
+            Err(why) => {
+                fleet.met_strange(What::Note, why);
+                continue;
+            }
+        };
         // What was shown elsewhere supersedes here as well.
         shared.registry.learn(&sid, Lesson { newest: None, generations });
         // Nobody may be waiting.
@@ -153,14 +159,7 @@ fn take_in(shared: &Arc<Shared>, fleet: &Fleet, entry: &[u8]) {
         Ok(denial) => {
             shared.deny(&denial);
         }
-        Err(OpenError::UnknownKey | OpenError::UnknownVersion) => {
-            tracing::error!(
-                "a denial cannot be read: its key is not in the ring, or a newer release wrote it"
-            );
-        }
-        Err(OpenError::Forged | OpenError::Malformed) => {
-            tracing::error!("an entry in the log of denials was not written by this fleet");
-        }
+        Err(why) => fleet.met_strange(What::Denial, why),
     }
 }
 
@@ -207,12 +206,16 @@ async fn restore_denials(shared: &Shared, fleet: &Fleet) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Tries until it succeeds, with pauses of `pause` and up to twice as long.
+/// Tries until it succeeds, with pauses of `pause` and up to twice as long; not where a newer release has what it is
+/// about, and goes on with it.
 pub(crate) async fn until_done<T, F>(pause: Duration, mut operation: impl FnMut() -> F)
 where
     F: Future<Output = Result<T, StoreError>>,
 {
-    while operation().await.is_err() {
+    while let Err(error) = operation().await {
+        if error == StoreError::Unreadable {
+            return;
+        }
         sleep(jittered(pause)).await;
     }
 }

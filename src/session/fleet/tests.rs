@@ -16,7 +16,9 @@ use crate::base::tasks::Tasks;
 use crate::base::time::Clock;
 use crate::jwt::forge::P256;
 use crate::oidc::script::ISSUER;
+use crate::session::codec;
 use crate::session::cookie::jar::Jar;
+use crate::session::cookie::seal::Purpose;
 use crate::session::refresh::flight::fly;
 use crate::session::refresh::record::tests::session;
 use crate::session::refresh::record::{Ask as Wish, Attempt};
@@ -24,8 +26,10 @@ use crate::session::sessions::{Admitted, Sessions, Surroundings};
 use crate::session::settings::Settings;
 use crate::session::settings::tests::settings;
 use crate::store::memory::MemoryStore;
+use crate::store::{Found, Swap, Swapped, Version};
 
 mod judging;
+mod strange;
 
 /// Time as tokio's, which tests move.
 #[derive(Debug)]

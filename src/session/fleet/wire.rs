@@ -31,9 +31,12 @@ pub(super) fn note(sealer: &Sealer, record: &Stored) -> Option<Vec<u8>> {
 }
 
 /// What a note says.
-pub(super) fn read_note(sealer: &Sealer, value: &[u8]) -> Option<(SessionId, Generation, Generations)> {
-    let (kind, sid, newest, generations): (String, _, _, _) = opened(sealer, value).ok()?;
-    (kind == "note").then_some((sid, newest, generations))
+pub(super) fn read_note(
+    sealer: &Sealer,
+    value: &[u8],
+) -> Result<(SessionId, Generation, Generations), OpenError> {
+    let (kind, sid, newest, generations): (String, _, _, _) = opened(sealer, value)?;
+    if kind == "note" { Ok((sid, newest, generations)) } else { Err(OpenError::Forged) }
 }
 
 /// A denial, sealed.

@@ -57,6 +57,7 @@ pub(crate) enum Fate {
 pub(crate) async fn obtain(shared: &Shared, fleet: &Arc<Fleet>, attempt: &Attempt) -> Leave {
     let ask = fleet.ask(&attempt.from, attempt.repeat);
     let begun = Instant::now();
+    let mut label = RefreshOutcome::StoreUnavailable;
     loop {
         // While a process ends, nobody waits for a flight but the requests that are still there.
         let patience = if shared.is_draining() { shared.settings.refresh_wait } else { PATIENCE };
@@ -81,6 +82,14 @@ pub(crate) async fn obtain(shared: &Shared, fleet: &Arc<Fleet>, attempt: &Attemp
                 let until = Instant::now() + wait.clamp(LEAST_WAIT, LOOK_AGAIN);
                 wait_until(&mut told, ask.sid, until).await;
             }
+            // A newer release is at it, and will answer itself. Nobody waits for ever, and nothing is spent.
+            Err(StoreError::Unreadable) if fleet.gives_up_reading() => {
+                return Leave::Nothing(Outcome::Spent, RefreshOutcome::Unreadable);
+            }
+            Err(StoreError::Unreadable) => {
+                label = RefreshOutcome::Unreadable;
+                sleep(jittered(LOOK_AGAIN)).await;
+            }
             Err(_) if fleet.may_go_alone() => {
                 shared.count(RefreshOutcome::WithoutLease);
                 return Leave::Alone;
@@ -88,7 +97,7 @@ pub(crate) async fn obtain(shared: &Shared, fleet: &Arc<Fleet>, attempt: &Attemp
             Err(_) => sleep(jittered(TRY_AGAIN)).await,
         }
         if Instant::now() >= give_up {
-            return Leave::Nothing(Outcome::Deferred, RefreshOutcome::StoreUnavailable);
+            return Leave::Nothing(Outcome::Deferred, label);
         }
     }
 }
@@ -147,7 +156,8 @@ pub(crate) fn taken_over(shared: &Shared, sid: &SessionId, stored: &Stored) -> O
             let generations = stored.generations.clone();
             Outcome::Elsewhere(Lesson { newest: Some(session), generations })
         }
-        // The browser has the newer cookie, and nobody else.
+        None if stored.successor.is_some() && shared.gives_up_reading() => Outcome::Spent,
+        // The browser has the newer cookie, and nobody else; or a newer release made it.
         None => Outcome::Deferred,
     }
 }

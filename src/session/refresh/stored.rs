@@ -145,6 +145,22 @@ impl Stored {
         }
     }
 
+    /// What stands for a record that was damaged: somebody may be spending the token until `until`, and how that came
+    /// out is an unknown outcome.
+    pub(crate) fn damaged(sid: SessionId, until: Timestamp) -> Self {
+        Self { refresh: Refresh::Unknown { since: until }, ..Self::new(sid, 0) }
+    }
+
+    /// Whether nothing is known but that there was more.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.newest == 0 && self.ended.is_none()
+    }
+
+    /// How the refresh stands once a newer generation than the record's is known.
+    fn refresh_of_newer(&self) -> Refresh {
+        if self.is_damaged() { self.refresh.clone() } else { Refresh::Idle }
+    }
+
     /// Whether the session was ended.
     pub(crate) fn ended(&self) -> Option<EndCause> {
         self.ended.map(EndCause::from)
@@ -175,7 +191,8 @@ impl Stored {
         }
         if record.newest < ask.generation {
             // The store lost what was written to it; the cookie is authentic.
-            record = Self { generations: record.generations, ..Self::new(ask.sid, ask.generation) };
+            let refresh = record.refresh_of_newer();
+            record = Self { generations: record.generations, refresh, ..Self::new(ask.sid, ask.generation) };
         }
         let repeat = match record.leave(ask, now) {
             Ok(repeat) => repeat,
@@ -299,9 +316,9 @@ impl Stored {
         }
         let lacked = record.newest < generation || found.is_none();
         if lacked {
+            record.refresh = record.refresh_of_newer();
             record.newest = generation;
             record.successor = successor();
-            record.refresh = Refresh::Idle;
         }
         let before = record.generations.acknowledged();
         record.generations.present(generation, now, grace);
@@ -321,7 +338,7 @@ impl Stored {
                     let successor = record.successor.clone().or_else(|| made.successor.clone());
                     Self { generations, successor, ..record.clone() }
                 } else {
-                    Self { generations, ..made.clone() }
+                    Self { generations, refresh: record.refresh_of_newer(), ..made.clone() }
                 };
                 (brought != *record).then_some(brought)
             }

@@ -16,7 +16,7 @@ use crate::session::codec::{self, Unreadable};
 use crate::session::cookie::seal::{KeyRefused, OpenError, Purpose, Sealer};
 use crate::session::denied::Denial;
 use crate::session::fleet::follow::until_done;
-use crate::session::fleet::{Fleet, Means, Terms};
+use crate::session::fleet::{Fleet, Means, Terms, What};
 use crate::session::model::{Generation, Session, SessionId};
 use crate::session::refresh::lease;
 use crate::session::refresh::record::{Aftermath, Ask, EndCause, Lesson, Outcome, Refused};
@@ -24,6 +24,7 @@ use crate::session::refresh::stored::Stored;
 use crate::session::registry::Answer;
 use crate::session::settings::Settings;
 use crate::session::ticket::Presented;
+use crate::store::StoreError;
 use crate::telemetry::metrics::{Metrics, RefreshOutcome};
 
 impl Shared {
@@ -64,13 +65,20 @@ impl Shared {
         let stored = match lease::once_judged(&fleet, sid, self.settings.refresh_wait).await {
             Ok(Some(stored)) => stored,
             Ok(None) => return Err(over),
+            Err(StoreError::Unreadable) => return Err(unread(&fleet)),
             Err(_) => return Err(Refused::StoreUnavailable(Duration::from_secs(1))),
         };
+        if stored.is_damaged() {
+            // It was in use, and nobody knows when.
+            return Err(Refused::RefreshUnknown);
+        }
         if let Some(cause) = stored.ended() {
             self.deny(&Denial::Session { sid, cause: cause.into() });
             return Err(Refused::Ended(cause));
         }
-        let Some((newest, cookies)) = self.open_successor(&stored) else { return Err(over) };
+        let Some((newest, cookies)) = self.open_successor(&stored) else {
+            return Err(if stored.successor.is_some() { unread(&fleet) } else { over });
+        };
         let cookie = (presented, seen_at.max(newest.seen_at));
         let generation = newest.generation;
         match self.registry.present(cookie, Some(newest), ask, self.clock.now()) {
@@ -103,6 +111,11 @@ impl Shared {
     }
 
     #[cfg(test)]
+    pub(crate) fn metrics_text(&self) -> String {
+        self.metrics.encode()
+    }
+
+    #[cfg(test)]
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -110,6 +123,11 @@ impl Shared {
     /// Whether this process is coming to rest.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether what others wrote and this replica cannot read is waited for no more.
+    pub(crate) fn gives_up_reading(&self) -> bool {
+        self.fleet.as_ref().is_some_and(|fleet| fleet.gives_up_reading())
     }
 
     /// Counts what happens besides an outcome.
@@ -159,8 +177,12 @@ impl Shared {
     pub(crate) fn open_successor(&self, stored: &Stored) -> Option<(Arc<Session>, Arc<[HeaderValue]>)> {
         let sealed = stored.successor.as_ref()?;
         let mut plain = Vec::new();
-        let opened = self.sealer.open(sealed.as_bytes(), &mut plain).map_err(OpenError::label);
-        let session = opened.and_then(|bytes| codec::session(bytes).map_err(|Unreadable| "unreadable"));
+        let session = self.sealer.open(sealed.as_bytes(), &mut plain).and_then(|bytes| {
+            codec::session(bytes).map_err(|error| match error {
+                Unreadable::UnknownVersion => OpenError::UnknownVersion,
+                Unreadable::Malformed => OpenError::Malformed,
+            })
+        });
         plain.fill(0);
         match session {
             Ok(session) if session.sid == stored.sid && session.generation == stored.newest => {
@@ -168,8 +190,10 @@ impl Shared {
                 Some((Arc::new(session), cookies))
             }
             Ok(_) => None,
-            Err(label) => {
-                self.metrics.cookie_rejected(label);
+            Err(why) => {
+                if let Some(fleet) = &self.fleet {
+                    fleet.met_strange(What::Successor, why);
+                }
                 None
             }
         }
@@ -224,6 +248,16 @@ pub(super) fn fleet(
         after_unknown: settings.after_unknown,
     };
     Ok(Some(Arc::new(Fleet::new(means, sealer, terms, metrics.clone()))))
+}
+
+/// What a request gets whose session is known to those who can read it, and past its time for this replica. A login
+/// may follow, and nothing is deleted.
+fn unread(fleet: &Fleet) -> Refused {
+    if fleet.gives_up_reading() {
+        Refused::RefreshUnknown
+    } else {
+        Refused::StoreUnavailable(Duration::from_secs(1))
+    }
 }
 
 /// A lease outlives every answer that may still come when its holder cannot prolong it any more: it is prolonged

@@ -124,6 +124,6 @@ fn what_lies_in_the_store_in_version_1_is_fixed_and_opens() {
     let (_, shown) = records().swap_remove(3);
     let note = plain(&("note", shown.sid, shown.newest, &shown.generations)).unwrap();
     let sealed = golden(file, "note", &note);
-    assert_eq!(read_note(&sealer(), sealed), Some((shown.sid, shown.newest, shown.generations)));
+    assert_eq!(read_note(&sealer(), sealed), Ok((shown.sid, shown.newest, shown.generations)));
     assert_eq!(file.lines().count(), known + 1, "a line that nothing reads");
 }
