@@ -2,7 +2,7 @@
 //!
 //! A record is a hash `{prefix}r:{key}` with its version `v` and its value `d`, the log is the stream `{prefix}denials`,
 //! notes are published on `{prefix}notes`, and `{prefix}epoch` is lost when the data are. Values were sealed before they
-//! came here, keys are hashes (std:177).
+//! came here, keys are hashes (std:177). In a cluster there are sixteen epochs, `{prefix}epoch:{tag}`, spread over it.
 //!
 //! Every operation ends within the deadline, whatever the server does. An append may be refused to the caller and happen
 //! all the same.
@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
-use super::settings;
+use super::settings::{self, Topology};
 use super::{Batch, Cursor, Found, Key, NOTES, Pending, Store, StoreError, Swap, Swapped};
 use crate::base::tasks::Tasks;
 use crate::base::time::Timestamp;
@@ -49,7 +49,8 @@ impl RedisStore {
     /// Where the settings can never lead to a connection. A server that is away is no error.
     pub fn open(settings: &settings::Redis, tasks: &Tasks) -> Result<Self, AddressError> {
         let prefix = settings.prefix.clone();
-        let link = Link::new(Dialer::new(settings)?, format!("{prefix}epoch"), settings.timeout);
+        let epochs = epochs(&prefix, &settings.topology);
+        let link = Link::new(Dialer::new(settings)?, epochs, settings.timeout);
         let link = Arc::new(link);
         let channel = format!("{prefix}notes");
         let notes = broadcast::channel(NOTES).0;
@@ -80,6 +81,14 @@ impl RedisStore {
         let (now, mut parts) = answers::timed(answer)?;
         let there = answers::found(now, parts.next(), parts.next())?;
         Ok(if answers::number(parts.next())? == 1 { Swapped::Done(now) } else { Swapped::Lost(there) })
+    }
+}
+
+/// The names that are lost with the data.
+fn epochs(prefix: &str, topology: &Topology) -> Vec<String> {
+    match topology {
+        Topology::Single(_) | Topology::Sentinel { .. } => vec![format!("{prefix}epoch")],
+        Topology::Cluster { .. } => SIXTEENTHS.map(|tag| format!("{prefix}epoch:{{{tag}}}")).to_vec(),
     }
 }
 
@@ -128,3 +137,28 @@ fn millis(duration: Duration) -> String {
 
 /// A century.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Hash tags of which each sixteenth of a cluster's slots has one, so that every node has some that holds an eighth of
+/// them in one piece.
+const SIXTEENTHS: [u8; 16] = [10, 3, 61, 43, 11, 2, 60, 42, 12, 1, 63, 41, 13, 0, 62, 40];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The slot of a hash tag, by the cluster specification: CRC-16/XMODEM modulo 16,384.
+    fn slot(tag: u8) -> usize {
+        let step = |sum: u16, byte: u8| {
+            (0..8).fold(sum ^ u16::from(byte) << 8, |sum, _| {
+                if sum & 0x8000 == 0 { sum << 1 } else { sum << 1 ^ 0x1021 }
+            })
+        };
+        usize::from(tag.to_string().bytes().fold(0, step)) % 16_384
+    }
+
+    #[test]
+    fn each_sixteenth_of_a_cluster_has_an_epoch() {
+        let sixteenths = SIXTEENTHS.map(|tag| slot(tag) / 1024);
+        assert_eq!(sixteenths.to_vec(), (0..16).collect::<Vec<_>>());
+    }
+}

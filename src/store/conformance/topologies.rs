@@ -20,26 +20,11 @@ async fn over_the_network() {
 
 #[tokio::test]
 async fn over_tls_as_a_user_who_may_do_no_more_than_needed() {
-    crate::base::tls::install_provider();
-    let certificate = || rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    let (own, other) = (certificate(), certificate());
-    let lines = vec![
-        "port 0".to_owned(),
-        "tls-port {port}".to_owned(),
-        "tls-cert-file {folder}/own.crt".to_owned(),
-        "tls-key-file {folder}/own.key".to_owned(),
-        "tls-ca-cert-file {folder}/own.crt".to_owned(),
-        "tls-auth-clients no".to_owned(),
-        "user default off".to_owned(),
-        "user admin on >admin ~* &* +@all".to_owned(),
-        user(""),
-    ];
-    let files = vec![
-        ("own.crt", own.cert.pem()),
-        ("own.key", own.signing_key.serialize_pem()),
-        ("other.crt", other.cert.pem()),
-    ];
-    let Some(server) = Server::start(Options { lines, files, ..Options::default() }).await else { return };
+    let (own, other) = (Wire::tls(), Wire::tls());
+    let lines = ["user default off", "user admin on >admin ~* &* +@all"].map(str::to_owned);
+    let mut options = own.options(lines.into_iter().chain([user("")]).collect());
+    options.files.push(("other.crt", other.certificate()));
+    let Some(server) = Server::start(options).await else { return };
     let trusting = |name: &str| Redis {
         tls: Tls::On { ca_file: Some(server.folder.path().join(name)) },
         login: login("bearward"),
@@ -60,10 +45,18 @@ async fn over_tls_as_a_user_who_may_do_no_more_than_needed() {
 
 #[tokio::test]
 async fn behind_sentinels_that_choose_another_master() {
-    let lines = vec![user("+role")];
-    let Some(mut master) = Server::start(Options { lines, ..Options::default() }).await else { return };
+    behind_sentinels(&Wire::plain()).await;
+}
+
+#[tokio::test]
+async fn behind_sentinels_over_tls() {
+    behind_sentinels(&Wire::tls()).await;
+}
+
+async fn behind_sentinels(wire: &Wire) {
+    let Some(mut master) = Server::start(wire.options(vec![user("+role")])).await else { return };
     let lines = vec![format!("replicaof 127.0.0.1 {}", master.port), user("+role")];
-    let Some(replica) = Server::start(Options { lines, ..Options::default() }).await else { return };
+    let Some(replica) = Server::start(wire.options(lines)).await else { return };
     let monitor = format!("sentinel monitor ours 127.0.0.1 {} 1", master.port);
     let lines = [
         monitor.as_str(),
@@ -73,9 +66,8 @@ async fn behind_sentinels_that_choose_another_master() {
     ];
     let lines = lines.map(str::to_owned).to_vec();
     let arguments = vec!["--sentinel".to_owned()];
-    let Some(sentinel) = Server::start(Options { lines, arguments, ..Options::default() }).await else {
-        return;
-    };
+    let options = Options { arguments, ..wire.options(lines) };
+    let Some(sentinel) = Server::start(options).await else { return };
     until("a replica that follows", || async {
         let role: String = replica.run(&["INFO", "replication"]);
         let known: String = sentinel.run(&["INFO", "sentinel"]);
@@ -85,7 +77,8 @@ async fn behind_sentinels_that_choose_another_master() {
 
     let away = Node { host: "127.0.0.1".to_owned(), port: free_port() };
     let nodes = vec![away, sentinel.node()];
-    let settings = redis_at(Topology::Sentinel { master: "ours".to_owned(), nodes, login: Login::default() });
+    let topology = Topology::Sentinel { master: "ours".to_owned(), nodes, login: Login::default() };
+    let settings = Redis { tls: wire.trusting(&sentinel), ..redis_at(topology) };
     let subject = Subject::over(&settings);
     laws::all(&subject).await;
 
@@ -107,6 +100,15 @@ async fn behind_sentinels_that_choose_another_master() {
 
 #[tokio::test]
 async fn in_a_cluster() {
+    cluster(&Wire::plain()).await;
+}
+
+#[tokio::test]
+async fn in_a_cluster_over_tls() {
+    cluster(&Wire::tls()).await;
+}
+
+async fn cluster(wire: &Wire) {
     let mut servers = Vec::new();
     let mut buses = Vec::new();
     for _ in 0..3 {
@@ -114,7 +116,7 @@ async fn in_a_cluster() {
         let lines = ["cluster-enabled yes", "cluster-node-timeout 2000", "appendonly yes"].map(str::to_owned);
         let lines =
             lines.into_iter().chain([format!("cluster-port {bus}"), user("+cluster|slots")]).collect();
-        let Some(server) = Server::start(Options { lines, ..Options::default() }).await else { return };
+        let Some(server) = Server::start(wire.options(lines)).await else { return };
         servers.push(server);
         buses.push(bus.to_string());
     }
@@ -136,7 +138,8 @@ async fn in_a_cluster() {
     // One of its nodes leads to all of them.
     let away = Node { host: "127.0.0.1".to_owned(), port: free_port() };
     let topology = Topology::Cluster { nodes: vec![away, servers[2].node()] };
-    let settings = Redis { login: login("bearward"), ..redis_at(topology) };
+    let tls = wire.trusting(&servers[2]);
+    let settings = Redis { login: login("bearward"), tls, ..redis_at(topology) };
     let subject = Subject::over(&settings);
     laws::all(&subject).await;
     let spread: Vec<u64> = servers.iter().map(|server| server.run(&["DBSIZE"])).collect();
@@ -155,6 +158,63 @@ async fn in_a_cluster() {
     };
     until("a cluster that works again", all_slots).await;
     attentive(&subject, &mut listeners).await;
+    assert_eq!((subject.one.data_lost_at(), subject.two.data_lost_at()), (None, None));
+
+    // Whichever node loses its data, it is noticed.
+    for server in &servers {
+        let before = [&subject.one, &subject.two].map(|store| store.data_lost_at());
+        server.run::<()>(&["FLUSHALL"]);
+        for (store, before) in [&subject.one, &subject.two].into_iter().zip(before) {
+            let lost = || async { store.data_lost_at().filter(|at| Some(*at) != before) };
+            until("the loss to be noticed", lost).await;
+        }
+    }
+}
+
+/// How servers are spoken to, and speak to each other.
+struct Wire(Option<rcgen::CertifiedKey<rcgen::KeyPair>>);
+
+impl Wire {
+    fn plain() -> Self {
+        Self(None)
+    }
+
+    /// A certificate that all of them share.
+    fn tls() -> Self {
+        crate::base::tls::install_provider();
+        Self(Some(rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap()))
+    }
+
+    fn certificate(&self) -> String {
+        self.0.as_ref().unwrap().cert.pem()
+    }
+
+    fn options(&self, mut lines: Vec<String>) -> Options {
+        let Some(own) = &self.0 else { return Options { lines, ..Options::default() } };
+        let more = [
+            "port 0",
+            "tls-port {port}",
+            "tls-cert-file {folder}/own.crt",
+            "tls-key-file {folder}/own.key",
+            "tls-ca-cert-file {folder}/own.crt",
+            "tls-auth-clients no",
+            "tls-replication yes",
+        ];
+        lines.extend(more.map(str::to_owned));
+        if lines.iter().any(|line| line == "cluster-enabled yes") {
+            lines.push("tls-cluster yes".to_owned());
+        }
+        let files = vec![("own.crt", own.cert.pem()), ("own.key", own.signing_key.serialize_pem())];
+        Options { lines, files, ..Options::default() }
+    }
+
+    /// What whoever speaks to `server` trusts.
+    fn trusting(&self, server: &Server) -> Tls {
+        match &self.0 {
+            None => Tls::Off,
+            Some(_) => Tls::On { ca_file: Some(server.folder.path().join("own.crt")) },
+        }
+    }
 }
 
 /// The user of `docs/configuration.md`, who may also do `more`.

@@ -4,12 +4,15 @@
 //! or on which a deadline passes, is given up and made anew by the task alone, with growing pauses: however many callers
 //! there are, a server that comes back sees one connection of each replica.
 //!
-//! With each connection, and now and then, the task asks for the epoch: a name that stands beside the data and is lost
-//! with it. Meeting another one than before means that the data are gone.
+//! With each connection, and now and then, the task asks for the epochs: names that stand beside the data and are lost
+//! with them, one, or in a cluster enough that every node has some. Meeting another one than before means that data are
+//! gone.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use redis::Value;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -31,7 +34,7 @@ pub(super) struct Link {
     pub(super) scripts: Scripts,
     /// The deadline of an operation.
     pub(super) timeout: Duration,
-    epoch_key: String,
+    epoch_keys: Vec<String>,
     state: watch::Sender<State>,
     data: Mutex<Data>,
 }
@@ -45,18 +48,19 @@ enum State {
 
 #[derive(Default)]
 struct Data {
-    epoch: Option<String>,
+    /// As they were met last, in the order of their keys.
+    epochs: HashMap<usize, String>,
     lost_at: Option<Timestamp>,
 }
 
 impl Link {
     /// One that is not open yet.
-    pub(super) fn new(dialer: Dialer, epoch_key: String, timeout: Duration) -> Self {
+    pub(super) fn new(dialer: Dialer, epoch_keys: Vec<String>, timeout: Duration) -> Self {
         Self {
             dialer,
             scripts: Scripts::new(),
             timeout,
-            epoch_key,
+            epoch_keys,
             state: watch::Sender::new(State::Opening),
             data: Mutex::default(),
         }
@@ -166,7 +170,7 @@ impl Link {
         let attempt = async {
             let mut connection = self.dialer.commands(self.timeout).await.map_err(|error| judge(&error))?;
             connection.introduce().await;
-            self.meet_epoch(&mut connection).await?;
+            self.meet_epochs(&connection).await?;
             Ok(connection)
         };
         tokio::pin!(attempt);
@@ -179,7 +183,7 @@ impl Link {
     }
 
     /// Returns when connection `number` has been given up.
-    async fn watch(&self, mut connection: Connection, number: u64) {
+    async fn watch(&self, connection: Connection, number: u64) {
         let mut state = self.state.subscribe();
         let given_up =
             |state: &State| !matches!(state, State::Open { number: current, .. } if *current == number);
@@ -187,7 +191,7 @@ impl Link {
             if timeout(CHECK, state.wait_for(given_up)).await.is_ok() {
                 return;
             }
-            match timeout(self.timeout, self.meet_epoch(&mut connection)).await {
+            match timeout(self.timeout, self.meet_epochs(&connection)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(judged)) => drop(self.failed(number, judged)),
                 Err(_) => drop(self.failed(number, LATE)),
@@ -195,21 +199,34 @@ impl Link {
         }
     }
 
-    async fn meet_epoch(&self, connection: &mut Connection) -> Result<(), Judged> {
+    async fn meet_epochs(&self, connection: &Connection) -> Result<(), Judged> {
+        if let [key] = &*self.epoch_keys {
+            return self.meet_epoch(connection.clone(), 0, key).await;
+        }
+        // A node of a cluster that is away tells nothing of the others, and must leave time to hear them.
+        let fair = self.timeout * 3 / 4;
+        let all = self.epoch_keys.iter().enumerate().map(|(number, key)| async move {
+            timeout(fair, self.meet_epoch(connection.clone(), number, key)).await.unwrap_or(Err(LATE))
+        });
+        let met = join_all(all).await;
+        if met.iter().any(Result::is_ok) { Ok(()) } else { met.into_iter().next().unwrap_or(Ok(())) }
+    }
+
+    async fn meet_epoch(&self, mut connection: Connection, number: usize, key: &str) -> Result<(), Judged> {
         let new = random_text::<16>();
-        let answer = self.scripts.epoch.run(connection, &self.epoch_key, &[new.as_bytes()]).await;
+        let answer = self.scripts.epoch.run(&mut connection, key, &[new.as_bytes()]).await;
         let answer = answer.map_err(|error| judge(&error))?;
         let strange = |error| Judged { error, connection: Fate::Kept, reason: "strange answer" };
         let (now, mut parts) = answers::timed(answer).map_err(strange)?;
         let epoch = answers::text(parts.next()).map_err(strange)?;
         let mut data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
-        if data.epoch.as_ref().is_some_and(|known| *known != epoch) {
+        if data.epochs.get(&number).is_some_and(|known| *known != epoch) {
             data.lost_at = Some(now);
             tracing::warn!(
                 "the store has lost its data: what was shared is gone, and sessions ended since then may live again"
             );
         }
-        data.epoch = Some(epoch);
+        data.epochs.insert(number, epoch);
         Ok(())
     }
 }
