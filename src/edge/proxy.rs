@@ -18,7 +18,7 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 
-use super::call::Call;
+use super::call::{Blame, Call};
 use super::front::Front;
 use super::request_edit::{self, Origin};
 use super::secured::Secured;
@@ -223,12 +223,15 @@ impl ProxyHttp for Proxy {
             }
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
-        let denial = told::denial_of(error);
-        call.report(told::blame_of(error), error.root_etype().as_str(), denial.as_ref());
+        let (denial, blame) = (told::denial_of(error), told::blame_of(error));
+        call.report(blame, error.root_etype().as_str(), denial.as_ref());
         // Part of a response went out already: all that is left is to end it short.
         let begun = session.response_written().is_some_and(|written| {
             !written.status.is_informational() || written.status == StatusCode::SWITCHING_PROTOCOLS
         });
+        if begun && blame == Blame::Upstream {
+            told::broken(session);
+        }
         let denial = denial.filter(|_| !begun);
         if let Some(denial) = denial
             && self.refuse(session, call, denial).await.is_err()

@@ -16,6 +16,7 @@
 
 mod faults;
 mod fleet;
+mod grpc;
 mod login;
 mod logout;
 mod paths;

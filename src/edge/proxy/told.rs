@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, COOKIE, EXPECT, MAX_FORWARDS};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::http::RequestHeader;
+use pingora::protocols::http::ServerSession;
 use pingora::protocols::tls::SslDigest;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType};
@@ -128,6 +129,14 @@ pub(super) fn link(session: &Session) -> Link {
 /// What the TLS of the client's connection tells.
 pub(super) fn tls(session: &Session) -> Option<Arc<SslDigest>> {
     session.digest()?.ssl_digest.clone()
+}
+
+/// Ends a response that its upstream broke off. Over HTTP/1.1 the connection ends with it; a stream that is dropped would
+/// be reset as one that its client cancelled (RFC 9113 §7), which it did not.
+pub(super) fn broken(session: &mut Session) {
+    if let ServerSession::H2(stream) = &mut *session.downstream_session {
+        stream.shutdown();
+    }
 }
 
 /// Writes the last bytes of a connection, and waits for the client to take them: a close with unread bytes resets the
