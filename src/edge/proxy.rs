@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -57,6 +56,9 @@ impl Proxy {
             if is_misdirected(session) {
                 return Some(Denial::Misdirected);
             }
+        }
+        if csrf::is_websocket(&head.headers) && !told::is_handshake(head) {
+            return Some(Denial::BadRequest("a WebSocket begins with a GET without a body"));
         }
         if !told::may_expect(head) {
             return Some(Denial::ExpectationFailed);
@@ -112,7 +114,7 @@ impl ProxyHttp for Proxy {
         }
         match call.live.gate.admit(&told::head(session, call.id)).await {
             Verdict::Forward(plan) => {
-                if opens_websocket(session.req_header()) {
+                if csrf::is_websocket(&session.req_header().headers) {
                     // Once it is open, both sides may be silent for ever.
                     session.set_read_timeout(None);
                     session.set_write_timeout(None);
@@ -144,7 +146,7 @@ impl ProxyHttp for Proxy {
             return Error::e_explain(ErrorType::InternalError, "a request without an upstream");
         };
         let mut peer = seat.peer().await?;
-        if opens_websocket(session.req_header()) {
+        if csrf::is_websocket(&session.req_header().headers) {
             // Both sides of a WebSocket may be silent; only its own pings tell whether anyone is there.
             peer.options.read_timeout = peer.options.read_timeout.map(|silence| silence.max(UPGRADED));
         }
@@ -262,14 +264,6 @@ fn is_misdirected(session: &Session) -> bool {
     secured.is_some_and(|secured| {
         host_of(session.req_header()).is_some_and(|host| secured.is_misdirected(&host))
     })
-}
-
-/// Whether a request asks for a WebSocket and has nothing else to say. Any other `Upgrade`, or one with a body, gets
-/// no patience beyond that of every request.
-fn opens_websocket(request: &RequestHeader) -> bool {
-    csrf::is_websocket(&request.headers)
-        && !request.headers.contains_key(CONTENT_LENGTH)
-        && !request.headers.contains_key(TRANSFER_ENCODING)
 }
 
 const SERVED: [Method; 7] =

@@ -98,6 +98,8 @@ fn drop_hop_by_hop(status: StatusCode, headers: &mut HeaderMap) {
         .filter_map(|token| HeaderName::from_bytes(token).ok())
         // Framing is judged by whoever read the head, and pingora reads these fields after us.
         .filter(|name| name != http::header::TRANSFER_ENCODING && name != http::header::CONTENT_LENGTH)
+        // It is nominated wherever it is sent (RFC 9110 §7.8), and judged below.
+        .filter(|name| name != UPGRADE)
         .collect();
     for name in &nominated {
         headers.remove(name);

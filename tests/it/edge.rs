@@ -13,3 +13,4 @@ mod smuggling;
 mod streams;
 mod tls_upstream;
 mod upstreams;
+mod websocket;

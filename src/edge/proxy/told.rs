@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ALLOW, COOKIE, EXPECT, MAX_FORWARDS};
+use http::header::{ALLOW, CONTENT_LENGTH, COOKIE, EXPECT, MAX_FORWARDS, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
@@ -129,6 +129,15 @@ pub(super) fn link(session: &Session) -> Link {
 /// What the TLS of the client's connection tells.
 pub(super) fn tls(session: &Session) -> Option<Arc<SslDigest>> {
     session.digest()?.ssl_digest.clone()
+}
+
+/// RFC 6455 §4.1: what a request for a WebSocket may be. Of one with a body, where the body ends and the tunnel begins
+/// would be read in two ways.
+pub(super) fn is_handshake(request: &RequestHeader) -> bool {
+    let length = request.headers.get(CONTENT_LENGTH);
+    request.method == Method::GET
+        && length.is_none_or(|length| length == "0")
+        && !request.headers.contains_key(TRANSFER_ENCODING)
 }
 
 /// Ends a response that its upstream broke off. Over HTTP/1.1 the connection ends with it; a stream that is dropped would
