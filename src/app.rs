@@ -2,11 +2,13 @@
 
 mod build;
 mod fleet;
+mod preview;
 mod reload;
 mod serving;
 mod watch;
 
 pub use build::{App, Signal, Signals, StartError};
+pub use preview::Imaginary;
 pub use reload::{ReloadError, Reloaded};
 pub use serving::ServingError;
 pub use watch::Watch;

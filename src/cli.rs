@@ -1,17 +1,19 @@
 //! Commands: what is typed after `bearward`, and the exit code it ends with.
 //!
-//! A file per command. Exit codes: 0 done, 1 failed, 64 bad usage or configuration (`EX_USAGE` of sysexits).
+//! A file per command. Exit codes: 0 done, 1 failed, 64 bad usage or configuration (`EX_USAGE` of sysexits). `explain`
+//! ends with 1 where the request would be refused.
 
 mod admin_call;
 mod check;
 pub mod dev;
+mod explain;
 mod healthcheck;
 mod keygen;
 mod run;
 mod schema;
 mod sessions;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -37,6 +39,8 @@ pub enum Command {
     Dev(DevArgs),
     /// Check a configuration and say all that is wrong with it
     Check(CheckArgs),
+    /// Explain what would become of a request, and why
+    Explain(ExplainArgs),
     /// Make a session key: 256 random bits as base64url
     Keygen(KeygenArgs),
     /// Print the JSON Schema of the configuration
@@ -103,6 +107,26 @@ pub struct CheckArgs {
     pub file: PathBuf,
 }
 
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The method
+    #[arg(value_name = "METHOD")]
+    pub method: String,
+    /// The URL as a client would ask for it, or a path of the public URL; judged byte for byte
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// A header field of the request; may be given several times
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub header: Vec<String>,
+    /// Who sends it
+    #[arg(long, value_name = "IP", default_value = "192.0.2.1")]
+    pub from: IpAddr,
+    /// The configuration file
+    #[arg(long, value_name = "FILE", env = "BEARWARD_CONFIG", default_value = "bearward.yaml")]
+    pub config: PathBuf,
+}
+
 /// Arguments of `keygen`.
 #[derive(Debug, Args)]
 pub struct KeygenArgs {
@@ -149,6 +173,7 @@ pub struct Which {
 pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Keygen(args) => keygen::run(&args),
         Command::Schema => schema::run(),
         Command::Run(args) => run::run(&args),

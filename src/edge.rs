@@ -27,6 +27,7 @@ mod lean;
 mod listener;
 pub mod live;
 pub mod metrics;
+pub mod preview;
 mod proxy;
 pub mod readiness;
 mod request_edit;

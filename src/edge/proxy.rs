@@ -3,14 +3,14 @@
 //! Decides nothing. The verdict is computed once, in `request_filter`; every later phase only reads it.
 
 mod endpoint;
-mod told;
+pub(super) mod told;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Method, StatusCode, Version};
+use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -42,8 +42,8 @@ impl Proxy {
     /// What is refused whatever the gate would say.
     fn screen(&self, session: &Session) -> Option<Denial> {
         let head = session.req_header();
-        if head.method == Method::TRACE {
-            return Some(Denial::MethodNotAllowed(SERVED.to_vec())); // std:120
+        if let Some(denial) = told::refused(head) {
+            return Some(denial);
         }
         // HTTP/1 heads were measured when they were read; of HTTP/2, the library knows only the total.
         if head.version == Version::HTTP_2 {
@@ -56,12 +56,6 @@ impl Proxy {
             if is_misdirected(session) {
                 return Some(Denial::Misdirected);
             }
-        }
-        if csrf::is_websocket(&head.headers) && !told::is_handshake(head) {
-            return Some(Denial::BadRequest("a WebSocket begins with a GET without a body"));
-        }
-        if !told::may_expect(head) {
-            return Some(Denial::ExpectationFailed);
         }
         request_edit::is_loop(&head.headers, &self.front.pseudonym).then_some(Denial::Loop)
     }
@@ -266,8 +260,6 @@ fn is_misdirected(session: &Session) -> bool {
     })
 }
 
-const SERVED: [Method; 7] =
-    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
 // How long the rest of a request's body is taken after its response, to keep the connection.
 const DRAIN: Duration = Duration::from_secs(5);
 const UPGRADED: Duration = Duration::from_secs(3600);

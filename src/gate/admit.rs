@@ -12,7 +12,7 @@ use super::policy::cors::{self, Cors, Grant};
 use super::policy::csrf::{self, Origins};
 use super::route::host::host_of;
 use super::route::path;
-use super::route::table::{Match, Table};
+use super::route::table::{Match, Reason, Table};
 use super::settings::{Auth, RefreshOn, Route, UpstreamId};
 use super::verdict::{
     AnswerKind, CookieEdit, Endpoint, EndpointCall, ForwardPlan, Preflight, Refusal, Verdict,
@@ -29,6 +29,23 @@ pub struct Gate {
     origins: Origins,
     cors: Option<Arc<Cors>>,
     pub(super) sessions: Sessions,
+}
+
+/// Why a request is served as it is.
+#[derive(Debug)]
+pub struct Explanation<'a> {
+    /// What each route has to do with it, or why its path is refused.
+    pub routes: Result<Vec<(&'a Arc<Route>, Reason)>, Denial>,
+    /// Whether it may carry our cookie, for all that is known of the page that sent it.
+    pub site: Result<(), Denial>,
+}
+
+impl<'a> Explanation<'a> {
+    /// The route that serves it.
+    pub fn serving(&self) -> Option<&'a Arc<Route>> {
+        let mut routes = self.routes.iter().flatten();
+        routes.find(|(_, reason)| *reason == Reason::Serves).map(|(route, _)| *route)
+    }
 }
 
 /// What serves a request.
@@ -61,6 +78,18 @@ impl Gate {
             Ok(Served::Route(route)) => Some(route.upstream),
             Ok(Served::Endpoint(_)) | Err(_) => None,
         }
+    }
+
+    /// Why a request is served as it is, for people who ask: what each route has to do with it, and whether another site
+    /// caused it. Nothing is decided here that [`Self::admit`] does not decide in the same way.
+    pub fn explain(&self, head: &RequestHead<'_>) -> Explanation<'_> {
+        let routes = path::judge(head.target).map(|target| {
+            self.table.reasons(host_of(head.parts).as_deref(), target.path, &head.parts.method)
+        });
+        let mut explanation = Explanation { routes, site: Ok(()) };
+        let cors = explanation.serving().map_or(self.cors.as_ref(), |route| route.cors.as_ref());
+        explanation.site = self.judge(head, granted(cors, head).as_ref());
+        explanation
     }
 
     /// The `Set-Cookie` values of a response, decided when its head is written (rule 4).

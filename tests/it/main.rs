@@ -10,6 +10,7 @@
 
 mod cors;
 mod edge;
+mod explain;
 mod faults;
 mod flow;
 mod logout;

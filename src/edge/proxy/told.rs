@@ -18,6 +18,7 @@ use crate::edge::request_edit;
 use crate::edge::settings::Limits;
 use crate::gate::denial::Denial;
 use crate::gate::head::{RequestHead, RequestId};
+use crate::gate::policy::csrf;
 
 /// The head as the gate is told it.
 pub(super) fn head(session: &Session, request_id: RequestId) -> RequestHead<'_> {
@@ -31,11 +32,25 @@ pub(super) fn peer(session: &Session) -> Option<IpAddr> {
 }
 
 /// RFC 9110 §7.6.2, §9.3.7: `OPTIONS` about the server itself, or not to be forwarded any further. std:120
-pub(super) fn is_for_us(request: &RequestHeader) -> bool {
+pub(in crate::edge) fn is_for_us(request: &RequestHeader) -> bool {
     request.method == Method::OPTIONS
         && (request.raw_path() == b"*"
             || request.headers.get(MAX_FORWARDS).and_then(request_edit::forwards_left) == Some(0))
 }
+
+/// What is refused for its head alone, whatever it is for.
+pub(in crate::edge) fn refused(request: &RequestHeader) -> Option<Denial> {
+    if request.method == Method::TRACE {
+        return Some(Denial::MethodNotAllowed(SERVED.to_vec())); // std:120
+    }
+    if csrf::is_websocket(&request.headers) && !is_handshake(request) {
+        return Some(Denial::BadRequest("a WebSocket begins with a GET without a body"));
+    }
+    (!may_expect(request)).then_some(Denial::ExpectationFailed)
+}
+
+const SERVED: [Method; 7] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
 
 /// Header fields or cookies over their limit, of a head that no scan of ours has counted. The cookies of HTTP/2 come one
 /// by one and are one field (RFC 9113 §8.2.3).
@@ -52,7 +67,7 @@ pub(super) fn too_many(headers: &HeaderMap, limits: &Limits) -> Option<Denial> {
 }
 
 /// RFC 9110 §10.1.1: one expectation is known; HTTP/1.0 has none, whatever it says.
-pub(super) fn may_expect(request: &RequestHeader) -> bool {
+fn may_expect(request: &RequestHeader) -> bool {
     let mut all = request.headers.get_all(EXPECT).iter();
     request.version == Version::HTTP_10 || all.all(|one| one.as_bytes().eq_ignore_ascii_case(CONTINUE))
 }
@@ -78,7 +93,7 @@ pub(super) async fn settle_expectation(
 const CONTINUE: &[u8] = b"100-continue";
 
 /// The answer to it.
-pub(super) fn options() -> http::Response<Bytes> {
+pub(in crate::edge) fn options() -> http::Response<Bytes> {
     let mut response = http::Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
@@ -133,7 +148,7 @@ pub(super) fn tls(session: &Session) -> Option<Arc<SslDigest>> {
 
 /// RFC 6455 §4.1: what a request for a WebSocket may be. Of one with a body, where the body ends and the tunnel begins
 /// would be read in two ways.
-pub(super) fn is_handshake(request: &RequestHeader) -> bool {
+fn is_handshake(request: &RequestHeader) -> bool {
     let length = request.headers.get(CONTENT_LENGTH);
     request.method == Method::GET
         && length.is_none_or(|length| length == "0")

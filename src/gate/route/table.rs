@@ -8,6 +8,7 @@
 //! Letter case decides, as RFC 3986 §6.2.2.1 has it. Many servers do not care for it, nor for a slash at the end:
 //! see [`Match::Twin`].
 
+mod reasons;
 mod twins;
 
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use http::Method;
 
+pub use self::reasons::Reason;
 use self::twins::Twins;
 use super::path::JudgedPath;
 use crate::gate::settings::{Auth, PathPattern, Route};
@@ -120,13 +122,18 @@ impl Table {
         if let Some(rest) = self.under_base(path) {
             return endpoint(rest, method);
         }
-        let of_host = host.and_then(|host| self.by_host.get(host)).and_then(|patterns| patterns.find(path));
-        let Some(candidates) = of_host.or_else(|| self.any_host.find(path)) else { return Match::Nothing };
+        let Some(candidates) = self.decisive(host, path) else { return Match::Nothing };
         match self.choose(candidates, method) {
             Ok(route) if route.auth == Auth::None && self.twins.guard(host, path, route) => Match::Twin,
             Ok(route) => Match::Route(route),
             Err(methods) => Match::MethodNotAllowed(methods),
         }
+    }
+
+    /// The routes of the pattern that decides.
+    fn decisive(&self, host: Option<&str>, path: &str) -> Option<&[usize]> {
+        let of_host = host.and_then(|host| self.by_host.get(host)).and_then(|patterns| patterns.find(path));
+        of_host.or_else(|| self.any_host.find(path))
     }
 
     /// Whether requests for a host are for us. Where one names no host, only routes can tell.

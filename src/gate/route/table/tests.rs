@@ -212,3 +212,37 @@ fn without_a_guarded_route_there_is_nothing_to_slip_past() {
         Table::new("app.example", "/oauth2", vec![route(None, "/*", &[]), route(None, "/a", &[])]).unwrap();
     assert_eq!(found(&table, None, "/A", Method::GET), "/*0");
 }
+
+#[test]
+fn the_route_that_is_said_to_serve_is_the_one_that_does() {
+    let routes = vec![
+        route(None, "/*", &[]),
+        route(None, "/a/*", &[Method::GET]),
+        route(None, "/a/*", &[Method::POST]),
+        route(None, "/a/b", &[Method::GET]),
+        route(Some("h.example"), "/a/*", &[]),
+        route(Some("h.example"), "/only", &[]),
+    ];
+    let table = Table::new("app.example", "/oauth2", routes).unwrap();
+    for host in [None, Some("h.example"), Some("else.example")] {
+        for path in ["/", "/a", "/a/", "/a/b", "/a/b/c", "/ab", "/only"] {
+            for method in [Method::GET, Method::HEAD, Method::POST, Method::PUT] {
+                let judged = judge(path.as_bytes()).unwrap().path;
+                let reasons = table.reasons(host, judged, &method);
+                assert_eq!(reasons.len(), 6);
+                let named = reasons.iter().filter(|(_, reason)| *reason == Reason::Serves);
+                let named: Vec<_> = named.map(|(route, _)| route.name.as_str()).collect();
+                match table.find(host, judged, &method) {
+                    Match::Route(route) => assert_eq!(named, [route.name.as_str()], "{host:?} {path}"),
+                    Match::MethodNotAllowed(_) => {
+                        let others = reasons.iter().filter(|(_, reason)| *reason == Reason::OtherMethod);
+                        assert!(named.is_empty() && others.count() > 0, "{host:?} {path} {method}");
+                    }
+                    Match::Endpoint(_) | Match::Nothing | Match::HostNotServed | Match::Twin => {
+                        assert!(named.is_empty(), "{host:?} {path} {method}");
+                    }
+                }
+            }
+        }
+    }
+}
