@@ -42,6 +42,31 @@ async fn rolling_the_session_key_logs_nobody_out() {
 }
 
 #[tokio::test]
+async fn a_reload_that_is_refused_for_other_trust_leaves_the_session_keys_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca_file = folder.path().join("ca.pem");
+    let certificate = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    std::fs::write(&ca_file, certificate.cert.pem()).unwrap();
+    let world = World::plan().yaml("session: { keys: [{ id: a, env: KEY }] }").in_a_process().start().await;
+    let browser = world.signed_in("alice").await;
+    let other = format!(
+        "upstreams: {{ other: {{ endpoints: [\"https://localhost:1\"], ca_file: \"{}\" }} }}\n",
+        ca_file.display()
+    );
+    let change = |text: &str| {
+        let keys = text.replace("{ id: a, env: KEY }", "{ id: b, env: NEXT_KEY }");
+        assert_ne!(keys, text);
+        let routes = "routes:\n  - { path: /other/*, upstream: other, auth: none }\n";
+        other.clone() + &keys.replace("routes:\n", routes)
+    };
+    world.reload(change, "vouch for upstreams have changed").await;
+    assert_eq!(browser.get("/api/a").await.status, 200, "its cookie still opens");
+    let login = world.signed_in("bob").await;
+    assert!(login.cookie("bearward").unwrap().starts_with("1.a."), "and is what a login gets");
+    world.stop_process().await;
+}
+
+#[tokio::test]
 async fn routes_follow_the_file_and_a_broken_one_changes_nothing() {
     let world = World::plan().in_a_process().start().await;
     let browser = world.signed_in("alice").await;
