@@ -54,6 +54,7 @@ async fn behind_sentinels_over_tls() {
 }
 
 async fn behind_sentinels(wire: &Wire) {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let Some(mut master) = Server::start(wire.options(vec![user("+role")])).await else { return };
     let lines = vec![format!("replicaof 127.0.0.1 {}", master.port), user("+role")];
     let Some(replica) = Server::start(wire.options(lines)).await else { return };
@@ -109,6 +110,7 @@ async fn in_a_cluster_over_tls() {
 }
 
 async fn cluster(wire: &Wire) {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let mut servers = Vec::new();
     let mut buses = Vec::new();
     for _ in 0..3 {
@@ -230,4 +232,6 @@ fn login(name: &str) -> Login {
     Login { username: Some(name.to_owned()), password: Some(Secret::new("hunter2".to_owned())) }
 }
 
+/// Several servers each: together they would leave the other tests no time.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 const HOUR: Duration = Duration::from_secs(3600);
