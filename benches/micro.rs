@@ -202,6 +202,7 @@ fn table() -> Table {
             upstream: UpstreamId(0),
             auth,
             refresh: RefreshOn::Requests,
+            body_bytes: None,
             set_headers: Vec::new(),
             cors: None,
             stream: StreamRules::default(),

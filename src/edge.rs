@@ -23,6 +23,7 @@ mod head_scan;
 mod hops;
 mod http1;
 mod http2;
+mod intake;
 mod lean;
 mod listener;
 pub mod live;
@@ -138,7 +139,7 @@ impl Edge {
             bound.push(one);
             sockets.push(of_workers.into_iter());
         }
-        let doors = Arc::new(Doors::new(settings.limits.connections, live.metrics.connections()));
+        let doors = Arc::new(Doors::new(&settings.limits, live.metrics.connections()));
         // Names this process to itself: a request that carries it has been here (std:112).
         let pseudonym = format!("bearward-{}", hex(crate::base::secret::random::<4>()));
         let ca_file = live.upstreams.ca_file();

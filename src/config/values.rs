@@ -119,6 +119,7 @@ impl Read for Size {
             "" | "B" => Some(1),
             "KiB" => Some(1 << 10),
             "MiB" => Some(1 << 20),
+            "GiB" => Some(1 << 30),
             _ => None,
         };
         let size =
@@ -142,7 +143,7 @@ impl JsonSchema for Size {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "anyOf": [
             { "type": "integer", "minimum": 0 },
-            { "type": "string", "pattern": "^[0-9]+ ?(B|KiB|MiB)?$" },
+            { "type": "string", "pattern": "^[0-9]+ ?(B|KiB|MiB|GiB)?$" },
         ] })
     }
 }

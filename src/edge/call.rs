@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 
 use super::access::{self, Record};
 use super::hops::{self, From};
+use super::intake::Intake;
 use super::live::Live;
 use super::metrics::FORWARDED;
 use super::streams::{Hold, Streams};
@@ -38,6 +39,8 @@ pub(super) struct Call {
     pub(super) outcome: &'static str,
     /// Where it goes, attempt by attempt.
     attempts: Attempts,
+    /// What came of its body.
+    pub(super) intake: Intake,
     /// Where pingora serves it: what may end it, and what its record then says.
     held: Option<(Hold, Line)>,
 }
@@ -66,6 +69,9 @@ pub(super) enum Blame {
     Upstream,
 }
 
+/// The outcome of a request that its client gave up.
+pub(super) const CLIENT_GONE: &str = "client_gone";
+
 impl Call {
     pub(super) fn new(live: Arc<Live>, id: RequestId) -> Self {
         let (from, started) = (From { address: None, scheme: None }, Instant::now());
@@ -79,6 +85,7 @@ impl Call {
             outcome: FORWARDED,
             attempts: Attempts::default(),
             held: None,
+            intake: Intake::default(),
         }
     }
 
@@ -140,7 +147,7 @@ impl Call {
     /// Tells operators why a request could not be forwarded.
     pub(super) fn report(&mut self, blame: Blame, kind: &str, denial: Option<&Denial>) {
         let upstream = self.plan.as_ref().map(|plan| self.live.upstreams.name(plan.route.upstream));
-        self.outcome = denial.map_or("client_gone", |denial| denial.effects().label);
+        self.outcome = denial.map_or(CLIENT_GONE, |denial| denial.effects().label);
         match blame {
             Blame::Client => tracing::debug!(request_id = %self.id, kind, "a client broke off"),
             Blame::Upstream => tracing::warn!(

@@ -74,6 +74,8 @@ pub(super) enum Fault {
     Slow,
     /// No connection is free.
     Full,
+    /// The client has too many connections.
+    Crowd,
 }
 
 impl Fault {
@@ -86,6 +88,7 @@ impl Fault {
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Full => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Crowd => StatusCode::TOO_MANY_REQUESTS,
         }
     }
 
@@ -99,6 +102,7 @@ impl Fault {
             Self::Connect => "CONNECT is not served",
             Self::Slow => "the request head did not arrive in time",
             Self::Full => "no connection is free",
+            Self::Crowd => "too many connections from one address",
         }
     }
 
@@ -112,6 +116,7 @@ impl Fault {
             Self::Connect => "method_not_allowed",
             Self::Slow => "head_timeout",
             Self::Full => "overloaded",
+            Self::Crowd => "too_many_connections",
         }
     }
 }

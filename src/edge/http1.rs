@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::conn::Conn;
 use super::head_reader::{HeadReader, Next};
-use super::head_scan::Fault;
+use super::head_scan::{Fault, Ordinary, Wish};
 use super::lean::{self, After};
 use super::worker::{Worker, phase};
 use super::{http2, respond, streams};
@@ -24,12 +24,15 @@ pub(super) async fn serve(worker: Arc<Worker>, mut io: Stream) {
     let mut reader = HeadReader::new(&worker);
     let from = lean::Origin::of(&io);
     let mut keep = None;
+    let mut left = worker.limits.requests_per_connection;
     loop {
+        left = left.saturating_sub(1);
+        let turn = if left == 0 { Turn::Last } else { Turn::OneOfMany };
         match reader.next(&mut io, &worker).await {
             Next::Gone => return,
             Next::Fault(fault) => return phase(refuse(&worker, io, fault)).await,
             Next::Preface(read) => return phase(upgrade(&worker, io, read)).await,
-            Next::Head(head, shape) => match lean::accept(&worker, head, shape) {
+            Next::Head(head, shape) => match lean::accept(&worker, head, turn.of(shape)) {
                 Ok(request) => {
                     match lean::serve(&worker, &mut io, &mut reader.deadline, request, &from).await {
                         After::Keep => {}
@@ -37,7 +40,7 @@ pub(super) async fn serve(worker: Arc<Worker>, mut io: Stream) {
                         After::Cut => return,
                     }
                 }
-                Err(head) => match serve_one(&worker, io, head, keep.take()).await {
+                Err(head) => match serve_one(&worker, io, turn, (head, keep.take())).await {
                     Some(reused) => (io, keep) = reused.consume(),
                     None => return,
                 },
@@ -46,18 +49,38 @@ pub(super) async fn serve(worker: Arc<Worker>, mut io: Stream) {
     }
 }
 
+/// Whether a connection may carry another request after this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    OneOfMany,
+    /// The limit is reached. RFC 9112 §9.6: the response says so.
+    Last,
+}
+
+impl Turn {
+    fn of(self, shape: Option<Ordinary>) -> Option<Ordinary> {
+        match self {
+            Self::OneOfMany => shape,
+            Self::Last => shape.map(|shape| Ordinary { wish: Wish::Close, ..shape }),
+        }
+    }
+}
+
 // Not an `async fn`: its future would hold the session, and an idle connection the room for it.
 fn serve_one<'a>(
     worker: &'a Worker,
     io: Stream,
-    head: BytesMut,
-    keep: Option<HttpPersistentSettings>,
+    turn: Turn,
+    (head, keep): (BytesMut, Option<HttpPersistentSettings>),
 ) -> impl Future<Output = Option<ReusedHttpStream>> + Send + use<'a> {
     let mut session = ServerSession::new_http1(io);
     match keep {
         Some(keep) => keep.apply_to_session(&mut session),
         // Only whether there is one matters: the time between requests is ours to watch.
         None => session.set_keepalive(Some(60)),
+    }
+    if turn == Turn::Last {
+        session.set_keepalive_reuses_remaining(Some(0));
     }
     session.set_pipelined_prefix(head);
     // Boxed, as pingora's own is.

@@ -6,7 +6,7 @@ mod endpoint;
 pub(super) mod told;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,12 +17,14 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 
-use super::call::{Blame, Call};
+use super::call::{Blame, CLIENT_GONE, Call};
 use super::front::Front;
+use super::http2::Ending;
+use super::intake::Rules;
 use super::request_edit::{self, Origin};
 use super::secured::Secured;
 use super::settings::{Limits, Settings};
-use super::{respond, response_edit};
+use super::{http2, respond, response_edit};
 use crate::gate::denial::Denial;
 use crate::gate::policy::csrf;
 use crate::gate::route::host::host_of;
@@ -74,6 +76,13 @@ impl Proxy {
         }
     }
 
+    /// What is taken of the body of a request that is forwarded.
+    fn intake(&self, call: &Call) -> Rules {
+        let of_route = call.plan.as_ref().and_then(|plan| plan.route.body_bytes);
+        let Limits { body_bytes, body_rate, idle_timeout, .. } = self.limits;
+        Rules { most: of_route.or(body_bytes), rate: body_rate, patience: idle_timeout }
+    }
+
     async fn refuse(&self, session: &mut Session, call: &mut Call, denial: Denial) -> pingora::Result<()> {
         let response = call.refusal(&told::head(session, call.id), denial);
         self.say_goodbye(session);
@@ -114,6 +123,11 @@ impl ProxyHttp for Proxy {
                     session.set_write_timeout(None);
                 }
                 call.plan = Some(plan);
+                // Before anything goes upstream. std:183
+                if told::length(session).is_some_and(|length| !self.intake(call).allow(length)) {
+                    self.refuse(session, call, Denial::BodyTooLarge).await?;
+                    return Ok(true);
+                }
                 call.hold(&self.front.streams, session.req_header());
                 return Ok(false);
             }
@@ -154,6 +168,7 @@ impl ProxyHttp for Proxy {
         call: &mut Call,
     ) -> pingora::Result<()> {
         told::settle_expectation(session, request).await?;
+        call.intake.restart(Instant::now());
         let Some(plan) = &call.plan else { return Ok(()) };
         let secured = told::tls(session);
         let origin = Origin {
@@ -166,6 +181,23 @@ impl ProxyHttp for Proxy {
             client_cert: secured.as_deref().and_then(Secured::of).and_then(Secured::client_cert),
         };
         request_edit::apply(request, plan, &origin)
+    }
+
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        piece: &mut Option<Bytes>,
+        _: bool,
+        call: &mut Call,
+    ) -> pingora::Result<()> {
+        match piece {
+            // What passes after an upgrade is no body.
+            Some(piece) if !piece.is_empty() && !session.was_upgraded() => {
+                let rules = told::intake(session, self.intake(call));
+                call.intake.take(piece.len(), Instant::now(), &rules).map_err(told::error_of)
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     async fn response_filter(
@@ -219,7 +251,7 @@ impl ProxyHttp for Proxy {
             }
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
-        let (denial, blame) = (told::denial_of(error), told::blame_of(error));
+        let (denial, blame) = (told::denial_of(session, error), told::blame_of(session, error));
         call.report(blame, error.root_etype().as_str(), denial.as_ref());
         // Part of a response went out already: all that is left is to end it short.
         let begun = session.response_written().is_some_and(|written| {
@@ -229,10 +261,15 @@ impl ProxyHttp for Proxy {
             told::broken(session);
         }
         let denial = denial.filter(|_| !begun);
-        if let Some(denial) = denial
-            && self.refuse(session, call, denial).await.is_err()
-        {
-            call.status = 0;
+        if let Some(denial) = denial {
+            let more = denial == Denial::BodyTooLarge && session.req_header().version != Version::HTTP_2;
+            if self.refuse(session, call, denial).await.is_err() {
+                call.status = 0;
+            } else if more {
+                // A close with unread bytes resets the connection, and the reset would overtake the answer (RFC 9112
+                // §9.6). A client that goes on for longer than `DRAIN` may miss it.
+                drop(session.drain_request_body().await);
+            }
         }
         FailToProxy { error_code: call.status, can_reuse_downstream: false }
     }
@@ -246,6 +283,7 @@ impl ProxyHttp for Proxy {
         if let Some(written) = session.response_written() {
             call.status = written.status.as_u16();
         }
+        http2::count(if call.outcome == CLIENT_GONE { Ending::Broken } else { Ending::Whole });
         call.finish(session.req_header());
     }
 }

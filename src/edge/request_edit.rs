@@ -314,6 +314,7 @@ mod tests {
             upstream: UpstreamId(0),
             auth,
             refresh: RefreshOn::Requests,
+            body_bytes: None,
             set_headers: Vec::new(),
             cors: None,
             stream: crate::gate::settings::StreamRules::default(),

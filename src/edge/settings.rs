@@ -178,8 +178,18 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// How long a TLS handshake may take.
     pub handshake_timeout: Duration,
+    /// Bytes of a request's body (413), where its route has no limit of its own; `None` for any number.
+    pub body_bytes: Option<u64>,
+    /// Bytes per second that a request's body must bring on average (408); 0 for any.
+    pub body_rate: u64,
     /// Connections open at once (503 and close).
     pub connections: usize,
+    /// Connections of one client open at once (429 and close); `None` for no such limit.
+    pub connections_per_client: Option<usize>,
+    /// Requests that one connection may carry; it ends with the last of them.
+    pub requests_per_connection: usize,
+    /// Requests under way at once on one HTTP/2 connection.
+    pub http2_streams: u32,
 }
 
 #[cfg(test)]
@@ -196,7 +206,12 @@ impl Limits {
             head_timeout: second,
             idle_timeout: second,
             handshake_timeout: second,
+            body_bytes: None,
+            body_rate: 0,
             connections: 1,
+            connections_per_client: None,
+            requests_per_connection: 1,
+            http2_streams: 1,
         }
     }
 }

@@ -28,7 +28,7 @@ use super::listener::{Listening, Secure, Security};
 use super::live::Slot;
 use super::proxy::Proxy;
 use super::settings::{FastPath, Limits, Settings};
-use super::{http1, http2, respond};
+use super::{hops, http1, http2, respond};
 
 /// What every connection of a worker shares.
 pub(super) struct Worker {
@@ -152,21 +152,25 @@ async fn accept_all(worker: Arc<Worker>, listener: TcpListener, security: Arc<Se
 }
 
 fn admit(worker: &Arc<Worker>, tcp: TcpStream, peer: SocketAddr, secure: Option<Arc<Secure>>) {
-    match worker.doors.seat() {
+    // Behind a proxy of ours are many clients.
+    let client = Some(peer.ip())
+        .filter(|_| worker.doors.counts_clients())
+        .filter(|client| !hops::is_trusted(*client, &worker.front.live().forwarding));
+    match worker.doors.seat(client) {
         // A connection that cannot be configured is broken and ends at its first read.
-        Some(seat) => {
+        Ok(seat) => {
             drop(tcp.set_nodelay(true));
             spawn(serve(Arc::clone(worker), Conn::new(tcp, peer), secure, seat));
         }
         // There is no room to speak TLS with those whom there is no room for.
-        None if secure.is_some() => {}
-        None => drop(refuse(tcp)),
+        Err(_) if secure.is_some() => {}
+        Err(fault) => drop(refuse(tcp, fault)),
     }
 }
 
-fn refuse(tcp: TcpStream) -> io::Result<()> {
+fn refuse(tcp: TcpStream, fault: Fault) -> io::Result<()> {
     // Without waiting: whoever floods us must not make us keep anything.
-    tcp.into_std()?.write_all(&respond::raw(Fault::Full))
+    tcp.into_std()?.write_all(&respond::raw(fault))
 }
 
 /// Serves a connection until it ends, or is cut with the worker's runtime. Its future is what an idle connection

@@ -25,8 +25,10 @@ pub enum Denial {
     CookiesTooLarge,
     /// The request target is longer than the limit.
     UriTooLong,
-    /// The body is larger than an endpoint of ours takes.
+    /// The body is larger than its route or an endpoint of ours takes.
     BodyTooLarge,
+    /// The body did not arrive in time.
+    BodyTimeout,
     /// The client expects something that nobody here can promise (RFC 9110 §10.1.1).
     ExpectationFailed,
     /// There is no session cookie, or none that opens.
@@ -130,6 +132,7 @@ impl Denial {
             }
             Self::UriTooLong => (StatusCode::URI_TOO_LONG, "uri_too_long", Keep, Nothing),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", Keep, Nothing),
+            Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "body_timeout", Keep, Retry),
             Self::ExpectationFailed => (StatusCode::EXPECTATION_FAILED, "expectation_failed", Keep, Nothing),
             Self::NoSession => (StatusCode::UNAUTHORIZED, "no_session", Keep, Login),
             Self::SessionEnded => (StatusCode::UNAUTHORIZED, "session_ended", Delete, Login),

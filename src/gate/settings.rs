@@ -41,6 +41,8 @@ pub struct Route {
     pub auth: Auth,
     /// Whether its requests may cause a refresh: a response that cannot carry the cookie must not (rule 8).
     pub refresh: RefreshOn,
+    /// The most bytes that a request's body may have; `None` for what the edge allows.
+    pub body_bytes: Option<u64>,
     /// Header fields made from claims.
     pub set_headers: Vec<(HeaderName, Template)>,
     /// Which other origins may read its responses.

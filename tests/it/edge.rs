@@ -1,9 +1,11 @@
 //! The edge over real sockets: forwarding, limits, faults, the drain.
 
+mod bodies;
 mod certificates;
 mod drain;
 mod fast_path;
 mod faults;
+mod floods;
 mod forward;
 mod forwarded;
 mod headers;

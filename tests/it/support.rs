@@ -3,6 +3,7 @@
 pub(crate) mod api;
 pub(crate) mod browser;
 pub(crate) mod clock;
+pub(crate) mod frames;
 pub(crate) mod gateway;
 pub(crate) mod process;
 pub(crate) mod raw;

@@ -27,6 +27,7 @@ pub(crate) const PINNED: &[(&str, &[&str])] = &[
     ("async_trait", &["src/edge"]),
     ("socket2", &["src/edge/listener.rs"]),
     ("rustls", &["src/base/tls", "src/base/http_client.rs"]),
+    ("h2", &["src/edge/http2.rs"]),
     // The configuration tells a file that is missing from one that is no PEM.
     ("rustls_pki_types", &["src/base/tls", "src/config/files.rs"]),
     ("rustls_native_certs", &["src/base/tls.rs"]),

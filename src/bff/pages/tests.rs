@@ -41,6 +41,7 @@ fn denials() -> Vec<Denial> {
         Denial::ExpectationFailed,
         Denial::CookiesTooLarge,
         Denial::Misdirected,
+        Denial::BodyTimeout,
     ];
     let places = all.iter().map(|denial| match denial {
         Denial::NoRoute => 0,
@@ -71,8 +72,9 @@ fn denials() -> Vec<Denial> {
         Denial::ExpectationFailed => 25,
         Denial::CookiesTooLarge => 26,
         Denial::Misdirected => 27,
+        Denial::BodyTimeout => 28,
     });
-    assert!(places.eq(0..28), "a denial is missing from the table");
+    assert!(places.eq(0..29), "a denial is missing from the table");
     all
 }
 

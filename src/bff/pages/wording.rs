@@ -39,6 +39,10 @@ pub(super) const fn of(denial: &Denial) -> Wording {
         ),
         Denial::UriTooLong => ("The address is too long", "It is longer than this site takes."),
         Denial::BodyTooLarge => ("Too much was sent", "The form or file is larger than this page takes."),
+        Denial::BodyTimeout => (
+            "It took too long to arrive",
+            "What was sent came too slowly, or not at all. A better connection helps.",
+        ),
         Denial::ExpectationFailed => {
             ("The request expects too much", "It asks for a behaviour that this site does not know.")
         }

@@ -167,6 +167,12 @@ fn check_limits(raw: raw::Limits, findings: &mut Findings) -> Option<Limits> {
     // A session alone may be three.
     let cookie_count = within(raw.cookie_count, 8..4097, findings);
     let connections = within(raw.connections, 1..u32::MAX, findings);
+    let connections_per_client = match raw.connections_per_client {
+        Some(number) => within(Some(number), 1..u32::MAX, findings).map(Some),
+        None => Some(None),
+    };
+    let requests_per_connection = within(raw.requests_per_connection, 1..u32::MAX, findings);
+    let http2_streams = within(raw.http2_streams, 1..65536, findings);
     let head_timeout = positive(raw.head_timeout, findings);
     let idle_timeout = positive(raw.idle_timeout, findings);
     let handshake_timeout = positive(raw.handshake_timeout, findings);
@@ -179,7 +185,12 @@ fn check_limits(raw: raw::Limits, findings: &mut Findings) -> Option<Limits> {
         head_timeout: head_timeout?,
         idle_timeout: idle_timeout?,
         handshake_timeout: handshake_timeout?,
+        body_bytes: raw.body_bytes.and_then(|size| u64::try_from(size.value.0).ok()),
+        body_rate: u64::try_from(raw.body_rate?.value.0).ok()?,
         connections: connections?,
+        connections_per_client: connections_per_client?,
+        requests_per_connection: requests_per_connection?,
+        http2_streams: http2_streams.and_then(|number| u32::try_from(number).ok())?,
     })
 }
 

@@ -97,6 +97,7 @@ fn one(
         upstream: upstream?,
         auth: auth?,
         refresh,
+        body_bytes: raw.body_bytes.and_then(|size| u64::try_from(size.value.0).ok()),
         set_headers: set_headers?,
         cors: cors?,
         stream: stream?,

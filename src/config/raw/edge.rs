@@ -278,6 +278,14 @@ words! {
 section! {
     /// Limits of what clients may send and how long they may take.
     Limits
+    optional {
+        /// The body of a request, where its route has no `body_bytes` of its own. Any size where it is not given: a
+        /// body passes through and is held by nobody.
+        body_bytes: Size,
+        /// Connections of one client address open at once; of IPv6, of one /64 network. No such limit where it is not
+        /// given. `trusted_proxies` are not counted, so behind them it limits nothing.
+        connections_per_client: u32,
+    }
     defaults {
         /// Request line and header fields together.
         head_bytes: Size = "64KiB",
@@ -289,14 +297,21 @@ section! {
         cookie_bytes: Size = "32KiB",
         /// Cookies of a request. Browsers keep at most 180 for one site.
         cookie_count: u32 = 180,
+        /// What a request's body must bring per second, on average over whatever is longer than `idle_timeout`. `0` for
+        /// any rate. gRPC calls are exempt.
+        body_rate: Size = "256B",
         /// How long a request head may take to arrive.
         head_timeout: Period = "10s",
-        /// How long a connection may be idle between requests.
+        /// How long a connection may be idle between requests, and a client silent in the middle of one.
         idle_timeout: Period = "75s",
         /// How long a TLS handshake may take.
         handshake_timeout: Period = "10s",
         /// Connections open at once.
         connections: u32 = 10000,
+        /// Requests that one connection may carry. It ends with the last of them, and the client opens another.
+        requests_per_connection: u32 = 10000,
+        /// Requests under way at once on one HTTP/2 connection.
+        http2_streams: u32 = 100,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::config::reader::{At, section, words};
 use crate::config::secrets::UnreadSecret;
-use crate::config::values::{Map, Period};
+use crate::config::values::{Map, Period, Size};
 
 section! {
     /// A match rule with its authentication and policy.
@@ -18,6 +18,8 @@ section! {
     optional {
         /// The host it serves, without port. Every host where it is not given.
         host: String,
+        /// The body of a request. `limits.body_bytes` where it is not given.
+        body_bytes: Size,
         /// The methods it serves. All of them where it is not given.
         methods: Vec<At<String>>,
         /// What the caller's token or claims must hold. Not supported yet.

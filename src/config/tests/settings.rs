@@ -29,6 +29,8 @@ fn defaults() {
         (65536, 16384, 10000)
     );
     assert_eq!((edge.limits.header_count, edge.limits.head_timeout), (100, seconds(10)));
+    assert_eq!((edge.limits.connections_per_client, edge.limits.requests_per_connection), (None, 10_000));
+    assert_eq!((edge.limits.http2_streams, edge.limits.body_bytes, edge.limits.body_rate), (100, None, 256));
     assert_eq!((edge.limits.cookie_bytes, edge.limits.cookie_count), (32768, 180));
     assert_eq!((edge.limits.idle_timeout, edge.limits.handshake_timeout), (seconds(75), seconds(10)));
     assert_eq!(

@@ -24,8 +24,7 @@ pub(super) async fn serve(
 ) -> pingora::Result<()> {
     call.outcome = "endpoint";
     let Ok(body) = tokio::time::timeout(patience, body(session)).await else {
-        let response = call
-            .refusal(&told::head(session, call.id), Denial::BadRequest("the body did not arrive in time"));
+        let response = call.refusal(&told::head(session, call.id), Denial::BodyTimeout);
         session.set_keepalive(None);
         call.status = respond::write(session, response).await?;
         return Ok(());

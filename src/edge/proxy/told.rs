@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH, COOKIE, EXPECT, MAX_FORWARDS, TRANSFER_ENCODING};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, MAX_FORWARDS, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
@@ -14,6 +14,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 
 use crate::edge::call::{Blame, Link};
 use crate::edge::head_scan::Cookies;
+use crate::edge::intake::Rules;
 use crate::edge::request_edit;
 use crate::edge::settings::Limits;
 use crate::gate::denial::Denial;
@@ -102,7 +103,10 @@ pub(in crate::edge) fn options() -> http::Response<Bytes> {
 }
 
 /// What a failure means to the client; `None` where there is no client left.
-pub(super) fn denial_of(error: &Error) -> Option<Denial> {
+pub(super) fn denial_of(session: &mut Session, error: &Error) -> Option<Denial> {
+    if is_slow_client(session, error) {
+        return Some(Denial::BodyTimeout);
+    }
     let timeout = matches!(
         error.root_etype(),
         ErrorType::ConnectTimedout
@@ -111,11 +115,16 @@ pub(super) fn denial_of(error: &Error) -> Option<Denial> {
             | ErrorType::WriteTimedout
     );
     match error.esource() {
-        ErrorSource::Downstream if timeout => Some(Denial::BadRequest("the body did not arrive in time")),
+        ErrorSource::Downstream if *error.etype() == TOO_LARGE => Some(Denial::BodyTooLarge),
+        ErrorSource::Downstream if timeout => Some(Denial::BadRequest("the response was not taken in time")),
         ErrorSource::Downstream
             if matches!(
                 error.etype(),
-                ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed
+                // The last one is a stream that was reset.
+                ErrorType::WriteError
+                    | ErrorType::ReadError
+                    | ErrorType::ConnectionClosed
+                    | ErrorType::H2Error
             ) =>
         {
             None
@@ -128,8 +137,47 @@ pub(super) fn denial_of(error: &Error) -> Option<Denial> {
     }
 }
 
+/// Whether a failure is a body that did not come in time.
+fn is_slow_client(session: &mut Session, error: &Error) -> bool {
+    match error.esource() {
+        ErrorSource::Downstream => {
+            matches!(error.root_etype(), ErrorType::ReadTimedout) || *error.etype() == TOO_SLOW
+        }
+        // An upstream that was given all that came, and is silent before the whole has come, waits as we do.
+        ErrorSource::Upstream => {
+            matches!(error.root_etype(), ErrorType::ReadTimedout) && !session.is_body_done()
+        }
+        ErrorSource::Internal | ErrorSource::Unset => false,
+    }
+}
+
+/// The length of a request's body, where its head says so.
+pub(super) fn length(session: &Session) -> Option<u64> {
+    session.req_header().headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The rules for a request's body. The calls of gRPC are streams in both directions, and may have little to say for a
+/// long time.
+pub(super) fn intake(session: &Session, rules: Rules) -> Rules {
+    let kind = session.req_header().headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let is_stream = kind.is_some_and(|kind| kind.starts_with(b"application/grpc"));
+    if is_stream { Rules { rate: 0, ..rules } } else { rules }
+}
+
+/// The error that ends a request whose body is refused.
+pub(super) fn error_of(denial: Denial) -> Box<Error> {
+    let kind = if denial == Denial::BodyTooLarge { TOO_LARGE } else { TOO_SLOW };
+    Error::new_down(kind)
+}
+
+const TOO_LARGE: ErrorType = ErrorType::Custom("BodyTooLarge");
+const TOO_SLOW: ErrorType = ErrorType::Custom("BodyTooSlow");
+
 /// Who caused a failure.
-pub(super) fn blame_of(error: &Error) -> Blame {
+pub(super) fn blame_of(session: &mut Session, error: &Error) -> Blame {
+    if is_slow_client(session, error) {
+        return Blame::Client;
+    }
     match error.esource() {
         ErrorSource::Downstream => Blame::Client,
         ErrorSource::Upstream | ErrorSource::Internal | ErrorSource::Unset => Blame::Upstream,
@@ -169,5 +217,26 @@ pub(super) async fn farewell(session: &mut Session, last: Bytes) {
     let client = &mut session.downstream_session;
     if client.write_response_body(last, false).await.is_ok() {
         while let Ok(Some(_)) = client.read_request_body().await {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // RFC 9113 §8.2.3
+    #[test]
+    fn cookies_that_http2_split_are_one_field() {
+        let mut headers = HeaderMap::new();
+        for name in ["a", "b", "c", "cookie", "cookie", "cookie"] {
+            headers.append(name, HeaderValue::from_static("d=1"));
+        }
+        let limits = Limits::small();
+        assert_eq!(too_many(&headers, &limits), None);
+        headers.append("e", HeaderValue::from_static("f"));
+        assert_eq!(too_many(&headers, &limits), Some(Denial::HeadTooLarge));
+        headers.remove("e");
+        headers.append("cookie", HeaderValue::from_static("d=1"));
+        assert_eq!(too_many(&headers, &limits), Some(Denial::CookiesTooLarge));
     }
 }

@@ -10,6 +10,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
+use crate::support::frames::{
+    CONTINUATION, END_HEADERS, END_STREAM, Frames, HEADERS, Outcome, SETTINGS, block, frame, request,
+};
 use crate::support::gateway::Wanted;
 use crate::support::raw::Raw;
 use crate::support::upstream::Upstream;
@@ -104,6 +107,77 @@ async fn a_slow_head_is_given_up_on_the_first_and_on_a_later_request() {
 }
 
 #[tokio::test]
+async fn a_connection_ends_with_the_last_request_it_may_carry() {
+    let upstream = Upstream::start().await;
+    let mut wanted = Wanted::before(upstream.address);
+    wanted.limits.requests_per_connection = 3;
+    let gateway = wanted.start().await;
+    let (ordinary, other) =
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nb");
+    let ours = "GET /oauth2/session HTTP/1.1\r\nHost: a\r\n\r\n";
+    for requests in [[ordinary; 3], [other; 3], [other, ordinary, ours], [ordinary, ordinary, other]] {
+        let mut client = Raw::connect(gateway.address).await;
+        for (number, request) in requests.into_iter().enumerate() {
+            let answer = client.call(request).await;
+            assert!(matches!(answer.status, 200 | 401), "{answer:?}");
+            assert_eq!(answer.all("connection") == ["close"], number == 2, "{requests:?} {number}");
+        }
+        assert!(client.is_closed().await, "{requests:?}");
+    }
+    // HTTP/2: those that are under way are finished.
+    let mut client = Frames::connect(gateway.address, &[]).await;
+    for stream in [1, 3, 5] {
+        client.open(stream, END_STREAM, &request("GET", "/", &[])).await;
+        assert_eq!(client.outcome(stream).await, Outcome::Status(200));
+    }
+    while client.next().await.is_some() {}
+}
+
+#[tokio::test]
+async fn an_http2_client_is_told_what_may_be_open_and_how_large_a_head_may_be() {
+    let upstream = Upstream::start().await;
+    let mut wanted = Wanted::before(upstream.address);
+    wanted.limits.http2_streams = 7;
+    let gateway = wanted.start().await;
+    let mut client = Frames::connect(gateway.address, &[]).await;
+    let settings = client.until(SETTINGS).await.unwrap().payload;
+    let said = |name: u16, value: u32| {
+        settings.chunks(6).any(|one| one[..2] == name.to_be_bytes() && one[2..] == value.to_be_bytes())
+    };
+    assert!(said(3, 7) && said(6, 20_000), "{settings:?}");
+    let large = "l".repeat(12_000);
+    let fields = [("x-one", large.as_str()), ("x-two", large.as_str())];
+    let head = block(&request("GET", "/", &fields));
+    client.send(frame(HEADERS, END_STREAM, 1, &head[..16_000])).await;
+    client.send(frame(CONTINUATION, END_HEADERS, 1, &head[16_000..])).await;
+    assert_eq!(client.outcome(1).await, Outcome::Status(431));
+    for number in 0..8 {
+        client.open(2 * number + 3, END_STREAM, &request("GET", "/silent", &[])).await;
+    }
+    // REFUSED_STREAM (RFC 9113 §8.7): it may be tried again.
+    assert_eq!(client.outcome(17).await, Outcome::Reset(7));
+}
+
+#[tokio::test]
+async fn a_client_has_a_limit_of_its_own_and_a_trusted_proxy_has_none() {
+    let upstream = Upstream::start().await;
+    for (trusted, third) in [(None, 429), (Some("127.0.0.0/8"), 200)] {
+        let mut wanted = Wanted::before(upstream.address);
+        wanted.limits.connections_per_client = Some(2);
+        wanted.forwarding.trusted = trusted.iter().map(|network| network.parse().unwrap()).collect();
+        let gateway = wanted.start().await;
+        let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let mut first = Raw::connect(gateway.address).await;
+        let mut second = Raw::connect(gateway.address).await;
+        assert_eq!((first.call(request).await.status, second.call(request).await.status), (200, 200));
+        let mut next = Raw::connect(gateway.address).await;
+        // One that is refused is told so unasked.
+        let answer = if third == 200 { next.call(request).await } else { next.response().await };
+        assert_eq!(answer.status, third);
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_never_comes_is_given_up_whatever_the_request_wants_to_become() {
     // std:186: `Upgrade` must not buy patience that costs a seat.
     let upstream = Upstream::start().await;
@@ -118,7 +192,7 @@ async fn a_body_that_never_comes_is_given_up_whatever_the_request_wants_to_becom
     ] {
         let start = Instant::now();
         let mut client = Raw::connect(gateway.address).await;
-        assert_eq!(client.call(head).await.status, 400, "{head}");
+        assert_eq!(client.call(head).await.status, 408, "{head}");
         assert!(client.is_closed().await && start.elapsed() < Duration::from_secs(5), "{head}");
     }
 }

@@ -80,7 +80,10 @@ impl World {
 
     /// Where the gateway listens.
     pub(crate) fn address(&self) -> std::net::SocketAddr {
-        self.app.as_ref().unwrap().addresses()[0]
+        match &self.app {
+            Some(app) => app.addresses()[0],
+            None => ([127, 0, 0, 1], Url::parse(&self.home).unwrap().port().unwrap()).into(),
+        }
     }
 
     /// A browser that nobody logged in with.
@@ -202,6 +205,15 @@ impl World {
             .envs([("SECRET", SECRET), ("KEY", KEY)])
             .output();
         command.unwrap()
+    }
+
+    /// The memory that the child process holds, in KiB.
+    pub(crate) fn resident(&self) -> usize {
+        let Some(process) = &self.process else { panic!("not in a process") };
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", process.child.id().unwrap())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
     /// What the child process has logged so far.

@@ -17,6 +17,7 @@ fn route(host: Option<&str>, path: &str, methods: &[Method]) -> Arc<Route> {
         upstream: UpstreamId(0),
         auth: Auth::None,
         refresh: RefreshOn::Requests,
+        body_bytes: None,
         set_headers: Vec::new(),
         cors: None,
         stream: crate::gate::settings::StreamRules::default(),
