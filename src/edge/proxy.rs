@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::header::EXPECT;
 use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -84,9 +85,19 @@ impl Proxy {
     }
 
     async fn refuse(&self, session: &mut Session, call: &mut Call, denial: Denial) -> pingora::Result<()> {
+        let head = session.req_header();
+        // A client that waits for its 100 sends nothing more.
+        let goes_on = denial == Denial::BodyTooLarge
+            && head.version != Version::HTTP_2
+            && !head.headers.contains_key(EXPECT);
         let response = call.refusal(&told::head(session, call.id), denial);
         self.say_goodbye(session);
         call.status = respond::write(session, response).await?;
+        if goes_on {
+            // A close with unread bytes resets the connection, and the reset would overtake the answer (RFC 9112 §9.6).
+            // A client that goes on for longer than `DRAIN` may miss it.
+            drop(session.drain_request_body().await);
+        }
         Ok(())
     }
 }
@@ -261,15 +272,10 @@ impl ProxyHttp for Proxy {
             told::broken(session);
         }
         let denial = denial.filter(|_| !begun);
-        if let Some(denial) = denial {
-            let more = denial == Denial::BodyTooLarge && session.req_header().version != Version::HTTP_2;
-            if self.refuse(session, call, denial).await.is_err() {
-                call.status = 0;
-            } else if more {
-                // A close with unread bytes resets the connection, and the reset would overtake the answer (RFC 9112
-                // §9.6). A client that goes on for longer than `DRAIN` may miss it.
-                drop(session.drain_request_body().await);
-            }
+        if let Some(denial) = denial
+            && self.refuse(session, call, denial).await.is_err()
+        {
+            call.status = 0;
         }
         FailToProxy { error_code: call.status, can_reuse_downstream: false }
     }

@@ -111,6 +111,8 @@ async fn a_connection_ends_with_the_last_request_it_may_carry() {
     let upstream = Upstream::start().await;
     let mut wanted = Wanted::before(upstream.address);
     wanted.limits.requests_per_connection = 3;
+    // Longer than any test waits.
+    wanted.limits.idle_timeout = Duration::from_secs(600);
     let gateway = wanted.start().await;
     let (ordinary, other) =
         ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nb");
