@@ -15,10 +15,11 @@ use bytes::Bytes;
 use h2::Reason;
 use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::{H2Accept, HttpSession, default_h2_options, handshake};
+use pingora::protocols::http::v2::server::{H2Accept, H2Options, HttpSession, default_h2_options, handshake};
 use pingora::protocols::{Digest, Stream};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::settings::Limits;
 use super::streams;
 use super::worker::{Worker, spawn};
 
@@ -29,10 +30,8 @@ pub(super) async fn serve(worker: &Arc<Worker>, io: Stream) {
         socket_digest: io.get_socket_digest(),
         ..Digest::default()
     });
-    let mut options = default_h2_options();
-    options.max_header_list_size(u32::try_from(worker.limits.head_bytes).unwrap_or(u32::MAX));
-    options.max_concurrent_streams(worker.limits.http2_streams);
-    let Ok(Ok(conn)) = timeout(worker.limits.head_timeout, handshake(io, Some(options))).await else {
+    let started = handshake(io, Some(options(&worker.limits)));
+    let Ok(Ok(conn)) = timeout(worker.limits.head_timeout, started).await else {
         return;
     };
     let connection = Connection {
@@ -57,6 +56,21 @@ struct Connection<'a> {
     accepted: usize,
     rejected: usize,
     idle_until: Instant,
+}
+
+// What a client may have under way to us of one body, and of all of a connection: what it may cost to keep for upstreams
+// that take nothing. Less would slow uploads over long ways down.
+const STREAM_WINDOW: u32 = 128 * 1024;
+const CONNECTION_WINDOW: u32 = 8 * STREAM_WINDOW;
+
+fn options(limits: &Limits) -> H2Options {
+    let mut options = default_h2_options();
+    options.max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX));
+    options.max_concurrent_streams(limits.http2_streams);
+    // RFC 9113 §5.2: a body that its upstream does not take must not hold up the others of the connection.
+    options.initial_window_size(STREAM_WINDOW);
+    options.initial_connection_window_size(CONNECTION_WINDOW);
+    options
 }
 
 #[derive(Clone, Copy, PartialEq)]

@@ -9,6 +9,7 @@ mod floods;
 mod forward;
 mod forwarded;
 mod headers;
+mod http2;
 mod limits;
 mod protocols;
 mod smuggling;

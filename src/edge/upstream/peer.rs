@@ -23,5 +23,8 @@ pub(super) fn set_options(peer: &mut HttpPeer, settings: &Upstream, https: bool)
     };
     if settings.http2 {
         options.max_h2_streams = 100;
+        // What an upstream may send of one response before its client has taken it, and of all on one connection.
+        options.h2_stream_window_size = Some(1 << 20);
+        options.h2_connection_window_size = Some(1 << 24);
     }
 }
