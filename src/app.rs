@@ -4,6 +4,7 @@ mod build;
 mod fleet;
 mod preview;
 mod reload;
+pub mod service;
 mod serving;
 mod watch;
 

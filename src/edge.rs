@@ -23,6 +23,7 @@ mod head_scan;
 mod hops;
 mod http1;
 mod http2;
+pub mod inherited;
 mod intake;
 mod lean;
 mod listener;
@@ -49,6 +50,7 @@ use std::time::Duration;
 use pingora::time::fast_timeout::set_fast_timeout_to_tokio_threshold;
 
 use self::doors::Doors;
+use self::inherited::{Inherited, InheritedError};
 use self::listener::{Bound, Change, Secure};
 use self::live::{Live, Slot};
 use self::settings::{Drain, Listener, Settings};
@@ -95,6 +97,9 @@ pub enum EdgeError {
         #[source]
         source: Box<pingora::Error>,
     },
+    /// See [`InheritedError`].
+    #[error(transparent)]
+    Inherited(#[from] InheritedError),
     /// A runtime or thread could not be made.
     #[error("cannot start a worker")]
     Worker(#[source] std::io::Error),
@@ -124,18 +129,22 @@ pub struct DrainReport {
 }
 
 impl Edge {
-    /// Binds every listener and starts serving.
+    /// Binds every listener whose socket is not among the `inherited` and starts serving.
     ///
     /// # Errors
     /// Where an address is taken, a certificate not usable or a thread not to be had.
-    pub fn start(settings: &Settings, live: &Arc<Live>) -> Result<Self, EdgeError> {
+    pub fn start(
+        settings: &Settings,
+        live: &Arc<Live>,
+        inherited: &mut Inherited,
+    ) -> Result<Self, EdgeError> {
         // pingora's own timers are kept until they would have fired, whatever became of what they guard, behind a lock
         // that its clock thread takes 100 times a second. A worker's runtime forgets what was cancelled.
         set_fast_timeout_to_tokio_threshold(Some(Duration::ZERO));
         let workers = settings.workers.max(1);
         let (mut bound, mut sockets) = (Vec::new(), Vec::new());
         for listener in &settings.listeners {
-            let (one, of_workers) = listener::bind(listener, workers)?;
+            let (one, of_workers) = listener::bind(listener, workers, inherited)?;
             bound.push(one);
             sockets.push(of_workers.into_iter());
         }

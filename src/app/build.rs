@@ -22,6 +22,7 @@ use crate::base::tls::{self, TlsError};
 use crate::bff::Bff;
 use crate::config::Settings;
 use crate::edge::admin::{Admin, Served};
+use crate::edge::inherited::Inherited;
 use crate::edge::metrics::Metrics as EdgeMetrics;
 use crate::edge::readiness::Readiness;
 use crate::edge::settings::Drain;
@@ -93,6 +94,19 @@ impl App {
     /// # Errors
     /// Where something cannot be built or bound; nothing is left running then.
     pub fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        Self::start_with(settings, clock, Inherited::default())
+    }
+
+    /// The same with sockets that somebody else has bound.
+    ///
+    /// # Errors
+    /// Where one of them has the address of no listener, besides.
+    pub fn start_with(
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        mut inherited: Inherited,
+    ) -> Result<Self, StartError> {
+        inherited.check(&addresses(&settings)).map_err(EdgeError::from)?;
         let metrics = Metrics::new();
         let reloads = Reloads::new(&settings, &metrics, &clock);
         let Settings { edge, gate, bff, session, oidc, store, .. } = settings;
@@ -134,11 +148,11 @@ impl App {
             .map(|address| {
                 let bff = Some(Arc::clone(&live.bff));
                 let served = Served { readiness: Arc::clone(&readiness), metrics, bff };
-                Admin::start(address, background.handle(), served)
+                Admin::start(address, background.handle(), served, &mut inherited)
             })
             .transpose()?;
         let drain = edge.drain.clone();
-        let edge = Edge::start(&edge, &live)?;
+        let edge = Edge::start(&edge, &live, &mut inherited)?;
         reloads.watch_over(&tasks, &edge);
         let (edge, background) = (Some(edge), Some(background));
         Ok(Self { edge, admin, readiness, sessions, drain, lasting, reloads, background })
@@ -215,6 +229,12 @@ impl Drop for App {
             background.shutdown_background();
         }
     }
+}
+
+/// Where a configuration has the gateway listen.
+fn addresses(settings: &Settings) -> Vec<SocketAddr> {
+    let edge = &settings.edge;
+    edge.listeners.iter().map(|listener| listener.address).chain(edge.admin).collect()
 }
 
 /// Fetches the provider's metadata until it has them. A provider that is down keeps nobody from starting; the

@@ -7,14 +7,20 @@ use std::sync::Arc;
 
 use super::check::rendered;
 use super::{EX_USAGE, RunArgs, failed, tell};
-use crate::app::{App, Signal, Watch};
+use crate::app::{App, Signal, Watch, service};
 use crate::base::time::SystemClock;
-use crate::config::{self, Loaded, Problems, Sources};
+use crate::config::{self, Environment as _, Loaded, Problems, ProcessEnvironment, Sources};
+use crate::edge::inherited::Inherited;
 use crate::telemetry::logs;
 use crate::telemetry::settings::Format;
 
 /// Runs the gateway.
 pub(super) fn run(args: &RunArgs) -> ExitCode {
+    let names = ProcessEnvironment.variable("LISTEN_FDNAMES");
+    let inherited = match Inherited::take(names.as_deref()) {
+        Ok(inherited) => inherited,
+        Err(error) => return failed(&chain(&error)),
+    };
     let file = args.config.as_ref().unwrap_or(&args.file);
     let Loaded { settings, sources, fingerprint } = config::load_watched(file, &Sources::default());
     let settings = match settings {
@@ -31,7 +37,7 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
     warn(&settings.warnings, format);
     let digest = short(&settings.source_digest);
     let watching = settings.watching;
-    let app = match App::start(settings, Arc::new(SystemClock)) {
+    let app = match App::start_with(settings, Arc::new(SystemClock), inherited) {
         Ok(app) => app,
         Err(error) => return failed(&chain(&error)),
     };
@@ -61,9 +67,13 @@ pub(super) fn until_signal(
         Ok(signals) => signals,
         Err(error) => return failed(&chain(&error)),
     };
+    service::ready();
     while app.wait_for(&mut signals, watch.as_mut()) == Signal::Reload {
+        service::reloading();
         reload(&mut app, watch.as_mut());
+        service::ready();
     }
+    service::stopping();
     tracing::info!("stopping");
     app.stop();
     ExitCode::SUCCESS

@@ -20,6 +20,7 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use super::EdgeError;
+use super::inherited::Inherited;
 use super::readiness::Readiness;
 use crate::bff::Bff;
 use crate::telemetry::metrics::{self, Metrics};
@@ -36,9 +37,17 @@ impl Admin {
     ///
     /// # Errors
     /// Where the address is taken.
-    pub fn start(address: SocketAddr, runtime: &Handle, served: Served) -> Result<Self, EdgeError> {
+    pub fn start(
+        address: SocketAddr,
+        runtime: &Handle,
+        served: Served,
+        inherited: &mut Inherited,
+    ) -> Result<Self, EdgeError> {
         let fail = |source| EdgeError::Listen { address, source };
-        let socket = std::net::TcpListener::bind(address).map_err(fail)?;
+        let socket = match inherited.claim(address) {
+            Some(socket) => socket,
+            None => std::net::TcpListener::bind(address).map_err(fail)?,
+        };
         socket.set_nonblocking(true).map_err(fail)?;
         let address = socket.local_addr().map_err(fail)?;
         let listener = {
@@ -162,7 +171,7 @@ mod tests {
         drop(metrics.register(super::super::metrics::Metrics::register));
         let address = "127.0.0.1:0".parse().unwrap();
         let served = Served { readiness: Arc::clone(&readiness), metrics, bff: None };
-        let admin = Admin::start(address, &Handle::current(), served).unwrap();
+        let admin = Admin::start(address, &Handle::current(), served, &mut Inherited::default()).unwrap();
         assert!(get(&admin, "/readyz").await.starts_with("HTTP/1.1 200"));
         readiness.set("provider", "discovery failed");
         let unready = get(&admin, "/readyz").await;

@@ -13,6 +13,7 @@ use pingora::listeners::tls::Acceptor;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::EdgeError;
+use super::inherited::Inherited;
 use super::secured::{self, Clients};
 use super::settings::{Listener, Tls};
 use crate::base::tls::server::Server;
@@ -34,6 +35,16 @@ pub(super) struct Listening {
     pub(super) socket: TcpListener,
     /// How connections that come are secured.
     pub(super) security: Arc<Security>,
+    pub(super) queue: Queue,
+}
+
+/// What becomes of the connections that wait when a socket is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Queue {
+    /// They are reset: whoever closes serves them first.
+    Own,
+    /// Another process has the same socket and will take them.
+    Shared,
 }
 
 /// How the connections of an address are secured from now on. Those that are open keep what they began with.
@@ -100,22 +111,33 @@ pub(super) enum Change {
     Replaced,
 }
 
-/// Binds an address once for each worker.
+/// Binds an address once for each worker, or takes the one socket of it that was inherited for all of them.
 ///
 /// # Errors
 /// Where the address is taken or its certificate not usable.
-pub(super) fn bind(listener: &Listener, workers: usize) -> Result<(Bound, Vec<Listening>), EdgeError> {
+pub(super) fn bind(
+    listener: &Listener,
+    workers: usize,
+    inherited: &mut Inherited,
+) -> Result<(Bound, Vec<Listening>), EdgeError> {
     let fail = |source| EdgeError::Listen { address: listener.address, source };
     let security = Arc::new(Security(ArcSwapOption::new(Secure::load(listener)?)));
     let mut address = listener.address;
+    let mut all = Vec::new();
+    if let Some(socket) = inherited.claim(address) {
+        for _ in 0..workers {
+            let socket = socket.try_clone().map_err(fail)?;
+            all.push(Listening { socket, security: Arc::clone(&security), queue: Queue::Shared });
+        }
+        return Ok((Bound { configured: address, address, security }, all));
+    }
     if address.port() != 0 {
         drop(open(address, Sharing::Alone).map_err(fail)?);
     }
-    let mut all = Vec::new();
     for _ in 0..workers {
         let socket = open(address, Sharing::Workers).map_err(fail)?;
         address = socket.local_addr().map_err(fail)?;
-        all.push(Listening { socket, security: Arc::clone(&security) });
+        all.push(Listening { socket, security: Arc::clone(&security), queue: Queue::Own });
     }
     Ok((Bound { configured: listener.address, address, security }, all))
 }
@@ -144,11 +166,12 @@ mod tests {
     #[test]
     fn all_workers_share_one_port_and_a_taken_one_is_reported() {
         let any = Listener { address: "127.0.0.1:0".parse().unwrap(), tls: None };
-        let (bound, all) = bind(&any, 2).unwrap();
+        let none = &mut Inherited::default();
+        let (bound, all) = bind(&any, 2, none).unwrap();
         let addresses: Vec<_> = all.iter().map(|one| one.socket.local_addr().unwrap()).collect();
         assert_eq!(addresses, vec![bound.address; 2]);
-        let (kept, _sockets) = bind(&any, 1).unwrap();
-        let error = bind(&Listener { address: kept.address, tls: None }, 1).err().unwrap();
+        let (kept, _sockets) = bind(&any, 1, none).unwrap();
+        let error = bind(&Listener { address: kept.address, tls: None }, 1, none).err().unwrap();
         assert_eq!(error.to_string(), format!("cannot listen on {}", kept.address));
     }
 }

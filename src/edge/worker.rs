@@ -24,7 +24,7 @@ use super::doors::{Doors, Seat, Signals};
 use super::front::Front;
 use super::head_scan::Fault;
 use super::lean::pool::Pool;
-use super::listener::{Listening, Secure, Security};
+use super::listener::{Listening, Queue, Secure, Security};
 use super::live::Slot;
 use super::proxy::Proxy;
 use super::settings::{FastPath, Limits, Settings};
@@ -108,7 +108,9 @@ impl Worker {
 async fn run(worker: &Arc<Worker>, sockets: Vec<Listening>) {
     for listening in sockets {
         match TcpListener::from_std(listening.socket) {
-            Ok(listener) => spawn(accept_all(Arc::clone(worker), listener, listening.security)),
+            Ok(listener) => {
+                spawn(accept_all(Arc::clone(worker), listener, listening.security, listening.queue))
+            }
             Err(error) => tracing::error!(%error, "a listening socket is not usable"),
         }
     }
@@ -128,7 +130,7 @@ pub(super) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     drop(tokio::spawn(task));
 }
 
-async fn accept_all(worker: Arc<Worker>, listener: TcpListener, security: Arc<Security>) {
+async fn accept_all(worker: Arc<Worker>, listener: TcpListener, security: Arc<Security>, queue: Queue) {
     loop {
         // Cancel safety: `accept` either has taken a connection or has not.
         let accepted = tokio::select! {
@@ -144,6 +146,9 @@ async fn accept_all(worker: Arc<Worker>, listener: TcpListener, security: Arc<Se
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
+    }
+    if queue == Queue::Shared {
+        return;
     }
     // Closing resets what the kernel has accepted for us already; serve that too.
     while let Some(Ok((tcp, peer))) = listener.accept().now_or_never() {

@@ -13,6 +13,7 @@ mod edge;
 mod explain;
 mod faults;
 mod flow;
+mod handover;
 mod logout;
 mod operator;
 mod process;

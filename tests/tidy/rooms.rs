@@ -25,7 +25,7 @@ pub(crate) const CONFIG_MAY: &[&str] = &[
 pub(crate) const PINNED: &[(&str, &[&str])] = &[
     ("pingora", &["src/edge"]),
     ("async_trait", &["src/edge"]),
-    ("socket2", &["src/edge/listener.rs"]),
+    ("socket2", &["src/edge/listener.rs", "src/edge/inherited.rs"]),
     ("rustls", &["src/base/tls", "src/base/http_client.rs"]),
     ("h2", &["src/edge/http2.rs"]),
     // The configuration tells a file that is missing from one that is no PEM.
@@ -46,6 +46,8 @@ pub(crate) const PINNED: &[(&str, &[&str])] = &[
     ("clap", &["src/cli", "src/main.rs"]),
     ("devidp", &["src/cli/dev"]),
     ("notify", &["src/app/watch.rs"]),
+    ("listenfd", &["src/edge/inherited.rs"]),
+    ("sd_notify", &["src/app/service.rs"]),
     ("mimalloc", &["src/main.rs"]),
     ("schemars", &["src/config"]),
     ("serde_saphyr", &["src/config"]),

@@ -144,6 +144,34 @@ fn every_sample_loads() {
     assert!(seen >= 2);
 }
 
+/// Whoever stops the gateway must wait for what it finishes: connections until `drain.limit`, then refreshes.
+#[test]
+fn samples_of_deployment_load_and_give_the_drain_its_time() {
+    let world = World::new().with_tls();
+    let sample = |name: &str| fs::read_to_string(repository().join("deploy").join(name)).unwrap();
+    let kubernetes = sample("kubernetes/bearward.yaml");
+    let (_, rest) = kubernetes.split_once("  bearward.yaml: |\n").unwrap();
+    let lines = rest.lines().map_while(|line| line.strip_prefix("    "));
+    let text = lines.collect::<Vec<_>>().join("\n");
+    let home = world.folder.path().display().to_string();
+    let settings = world.load(&text.replace("/secrets/", &format!("{home}/"))).unwrap();
+    assert_eq!(
+        settings.edge.admin.unwrap().to_string(),
+        "0.0.0.0:9901",
+        "probes come from outside of the pod"
+    );
+    let number = |text: &str, key: &str| -> u64 {
+        text.split(key).nth(1).unwrap().lines().next().unwrap().trim().parse().unwrap()
+    };
+    let needed = |settings: &crate::config::Settings| {
+        let drain = &settings.edge.drain;
+        (drain.accept + drain.limit + drain.limit.max(std::time::Duration::from_secs(15))).as_secs()
+    };
+    assert!(number(&kubernetes, "terminationGracePeriodSeconds:") > needed(&settings));
+    let defaults = world.load(super::LEAST).unwrap();
+    assert!(number(&sample("systemd/bearward.service"), "TimeoutStopSec=") > needed(&defaults));
+}
+
 #[test]
 fn every_file_that_the_docs_show_loads() {
     let world = World::new().with_tls();

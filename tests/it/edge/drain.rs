@@ -81,3 +81,36 @@ async fn a_lingering_connection_may_send_one_more_request() {
     assert!(other.is_closed().await);
     assert_eq!(drain.await.unwrap().cut, 0);
 }
+
+#[tokio::test]
+async fn an_idle_http2_connection_does_not_hold_a_drain() {
+    let upstream = Upstream::start().await;
+    let mut gateway = Wanted::before(upstream.address).start().await;
+    let tcp = TcpStream::connect(gateway.address).await.unwrap();
+    let io = hyper_util::rt::TokioIo::new(tcp);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut client, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get(format!("http://{}/a", gateway.address));
+    let request = request.body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();
+    assert_eq!(client.send_request(request).await.unwrap().status(), 200);
+    assert_eq!(gateway.drain().await.cut, 0);
+    // It was told, and not cut off.
+    connection.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_http2_client_that_heeds_nothing_is_closed_before_the_limit() {
+    let upstream = Upstream::start().await;
+    let mut wanted = Wanted::before(upstream.address);
+    wanted.drain.limit = Duration::from_secs(60);
+    let mut gateway = wanted.start().await;
+    let mut client = Raw::connect(gateway.address).await;
+    // The preface and an empty SETTINGS frame; no PING is ever answered.
+    client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    // The gateway's own SETTINGS: it has taken the connection for HTTP/2.
+    client.tcp.readable().await.unwrap();
+    let start = Instant::now();
+    assert_eq!(gateway.drain().await.cut, 0);
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+}

@@ -9,6 +9,7 @@ use bearward::base::time::{Clock, SystemClock};
 use bearward::base::tls;
 use bearward::base::tls::server::Terms;
 use bearward::bff::{Bff, settings as bff};
+use bearward::edge::inherited::Inherited;
 use bearward::edge::live::Live;
 use bearward::edge::metrics::Metrics;
 use bearward::edge::settings::{
@@ -143,7 +144,7 @@ impl Wanted {
             fast_path: self.fast_path,
             forwarding: self.forwarding,
         };
-        let edge = Edge::start(&settings, &Arc::new(live)).unwrap();
+        let edge = Edge::start(&settings, &Arc::new(live), &mut Inherited::default()).unwrap();
         let address = edge.addresses()[0];
         Gateway { edge: Some(edge), address, metrics, sessions, drain: self.drain }
     }

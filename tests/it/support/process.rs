@@ -43,6 +43,12 @@ impl Plan {
         Self { folder: folder.to_owned(), admin, text, name: "gateway" }
     }
 
+    /// Another name than that of a gateway in the same folder.
+    pub(crate) fn called(mut self, name: &'static str) -> Self {
+        self.name = name;
+        self
+    }
+
     /// Writes the file.
     pub(crate) fn write(&self) -> PathBuf {
         let file = self.folder.join(format!("{}.yaml", self.name));
@@ -54,19 +60,14 @@ impl Plan {
     pub(crate) async fn start(self) -> Process {
         let file = self.write();
         let mut command = Command::new(env!("CARGO_BIN_EXE_bearward"));
-        command.args(["run", "--config"]).arg(&file);
+        command.args(["run", "--config"]).arg(&file).stdin(Stdio::null());
         self.spawn(command, file).await
     }
 
     /// The same by a command that runs it.
     pub(crate) async fn spawn(self, mut command: Command, file: PathBuf) -> Process {
         let log = self.folder.join(format!("{}.log", self.name));
-        let child = command
-            .stdin(Stdio::null())
-            .stderr(std::fs::File::create(&log).unwrap())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+        let child = command.stderr(std::fs::File::create(&log).unwrap()).kill_on_drop(true).spawn().unwrap();
         let process = Process { child, file, log, admin: self.admin };
         process.until_logged("\"started\"", 0).await;
         process
