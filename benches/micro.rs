@@ -200,6 +200,7 @@ fn table() -> Table {
             path: PathPattern::Below(path),
             methods: Vec::new(),
             upstream: UpstreamId(0),
+            rewrite: None,
             auth,
             refresh: RefreshOn::Requests,
             body_bytes: None,

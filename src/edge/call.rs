@@ -138,6 +138,11 @@ impl Call {
         self.live.upstreams.seat(plan.route.upstream, &mut self.attempts, key)
     }
 
+    /// What the endpoint of the attempt under way is told as `Host`; `None` for what the client sent.
+    pub(super) fn host(&self) -> Option<&HeaderValue> {
+        self.attempts.seat()?.host()
+    }
+
     /// Counts an attempt to connect that failed, and says whether another may follow.
     pub(super) fn may_try_another(&mut self) -> bool {
         let Some(plan) = &self.plan else { return false };

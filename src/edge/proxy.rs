@@ -190,6 +190,7 @@ impl ProxyHttp for Proxy {
             id: call.id,
             told: call.live.forwarding.told,
             client_cert: secured.as_deref().and_then(Secured::of).and_then(Secured::client_cert),
+            host: call.host(),
         };
         request_edit::apply(request, plan, &origin)
     }

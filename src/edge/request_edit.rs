@@ -10,9 +10,10 @@ use std::net::IpAddr;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::header::{AUTHORIZATION, COOKIE, FORWARDED, HOST, HeaderName, MAX_FORWARDS, VIA};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Version};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use pingora::http::RequestHeader;
-use pingora::{ErrorType, OrErr as _};
+use pingora::{Error, ErrorType, OrErr as _};
 
 use super::settings::Told;
 use crate::gate::head::RequestId;
@@ -35,6 +36,8 @@ pub(super) struct Origin<'a> {
     pub(super) told: Told,
     /// The certificate that the client has shown, as `Client-Cert` has it.
     pub(super) client_cert: Option<&'a HeaderValue>,
+    /// What the endpoint is told as `Host`; `None` for what the client sent.
+    pub(super) host: Option<&'a HeaderValue>,
 }
 
 /// Applies the plan.
@@ -53,7 +56,7 @@ pub(super) fn apply(
     let nothing = RequestHeader::from(http::Request::new(()).into_parts().0);
     // The target stays what it was: one in origin form is read from the URI.
     let mut parts = Parts::from(std::mem::replace(request, nothing));
-    let edited = edit(&mut parts, plan, origin);
+    let edited = edit(&mut parts, plan, origin).and_then(|()| retarget(&mut parts, plan, origin.host));
     *request = RequestHeader::from(parts);
     if let Some(ends) = ends {
         request.set_send_end_stream(ends);
@@ -85,6 +88,9 @@ pub(super) fn edit(request: &mut Parts, plan: &ForwardPlan, origin: &Origin<'_>)
     if request.method == Method::OPTIONS {
         count_down(headers);
     }
+    if let Some(rewrite) = plan.route.rewrite.as_ref().filter(|rewrite| !rewrite.prefix.is_empty()) {
+        headers.insert(&X_FORWARDED_PREFIX, rewrite.prefix.clone());
+    }
     // Last, so that a route may also set what is set above.
     for (name, value) in &plan.set {
         match value {
@@ -97,11 +103,33 @@ pub(super) fn edit(request: &mut Parts, plan: &ForwardPlan, origin: &Origin<'_>)
 
 // Authorization, X-Forwarded-Host, -For, -Proto, Forwarded, X-Request-Id, Via, Client-Cert.
 pub(super) const ADDED: usize = 8;
+/// Puts another beginning to the path, and another name into `Host`.
+fn retarget(request: &mut Parts, plan: &ForwardPlan, host: Option<&HeaderValue>) -> pingora::Result<()> {
+    let invalid = || Error::explain(ErrorType::InvalidHTTPHeader, "a target that cannot be rewritten");
+    if plan.route.rewrite.is_none() && host.is_none() {
+        return Ok(());
+    }
+    let mut target = std::mem::take(&mut request.uri).into_parts();
+    if let (Some(rewrite), Some(path)) = (&plan.route.rewrite, &target.path_and_query) {
+        let parts = rewrite.apply(path.as_str().as_bytes()).ok_or_else(invalid)?;
+        let path = PathAndQuery::from_maybe_shared(Bytes::from(parts.concat()));
+        target.path_and_query = Some(path.map_err(|_| invalid())?);
+    }
+    if let Some(host) = host {
+        // pingora would take the name from an authority, where HTTP/2 brought one.
+        target.authority = None;
+        target.scheme = None;
+        request.headers.insert(HOST, host.clone());
+    }
+    request.uri = Uri::from_parts(target).map_err(|_| invalid())?;
+    Ok(())
+}
 
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+static X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Whether the request has been through this process before. std:112
@@ -312,6 +340,7 @@ mod tests {
             path: PathPattern::Below(String::new()),
             methods: Vec::new(),
             upstream: UpstreamId(0),
+            rewrite: None,
             auth,
             refresh: RefreshOn::Requests,
             body_bytes: None,
@@ -343,6 +372,7 @@ mod tests {
             id: RequestId(255),
             told: Told::XForwarded,
             client_cert: None,
+            host: None,
         };
         apply(&mut request, plan, &origin).unwrap();
         request
@@ -443,6 +473,42 @@ mod tests {
         assert_eq!(all(&edited(&fields, &with), "cookie"), ["b=2"]);
     }
 
+    #[test]
+    fn target_and_host_are_what_the_route_and_the_upstream_want() {
+        let mut plan = plan(Auth::None);
+        let mut route = Arc::into_inner(plan.route).unwrap();
+        let prefix = HeaderValue::from_static("/api");
+        route.rewrite = Some(crate::gate::settings::Rewrite { prefix, with: "/v1".to_owned() });
+        plan.route = Arc::new(route);
+        let host = HeaderValue::from_static("orders.internal:81");
+        for (target, authority) in
+            [("/api/a?b=/api", None), ("http://app.example/api/a?b=/api", Some("app.example"))]
+        {
+            for wanted in [None, Some(&host)] {
+                let mut request = Parts::from(RequestHeader::build("GET", b"/", None).unwrap());
+                request.uri = target.parse().unwrap();
+                request.headers.insert(HOST, HeaderValue::from_static("app.example"));
+                let mut request = RequestHeader::from(request);
+                let origin = Origin {
+                    peer: None,
+                    scheme: "https",
+                    version: Version::HTTP_2,
+                    pseudonym: "bearward-1",
+                    id: RequestId(1),
+                    told: Told::XForwarded,
+                    client_cert: None,
+                    host: wanted,
+                };
+                apply(&mut request, &plan, &origin).unwrap();
+                assert_eq!(request.uri.path_and_query().unwrap(), "/v1/a?b=/api");
+                assert_eq!(request.uri.host(), authority.filter(|_| wanted.is_none()));
+                assert_eq!(request.headers[HOST], wanted.map_or("app.example", |_| "orders.internal:81"));
+                assert_eq!(all(&request, "x-forwarded-host"), ["app.example"]);
+                assert_eq!(all(&request, "x-forwarded-prefix"), ["/api"]);
+            }
+        }
+    }
+
     // std:112
     #[test]
     fn via_is_appended_and_tells_a_loop() {
@@ -500,6 +566,7 @@ mod tests {
                 id: RequestId(1),
                 told: Told::XForwarded,
                 client_cert: None,
+                host: None,
             };
             let texts = Texts::of(&origin);
             assert_eq!(texts.client.unwrap(), peer.to_string());

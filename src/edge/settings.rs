@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderValue;
 use ipnet::IpNet;
 use url::Url;
 
@@ -109,6 +110,8 @@ pub struct Upstream {
     pub endpoints: Vec<Endpoint>,
     /// Which of them serves a request.
     pub balance: Balance,
+    /// What it is told as `Host`.
+    pub host: HostField,
     /// Certificates that vouch for the upstream, instead of the machine's roots.
     pub ca_file: Option<PathBuf>,
     /// Whether the upstream is spoken to in HTTP/2 (h2 over TLS, h2c without).
@@ -137,6 +140,18 @@ pub struct Endpoint {
 pub enum Place {
     /// Scheme, host and port; no path.
     Url(Url),
+    /// The path of a Unix socket, over which no TLS is spoken.
+    Unix(PathBuf),
+}
+
+impl Place {
+    /// Whether it is spoken to in TLS.
+    pub fn speaks_tls(&self) -> bool {
+        match self {
+            Self::Url(url) => url.scheme() == "https",
+            Self::Unix(_) => false,
+        }
+    }
 }
 
 impl fmt::Display for Place {
@@ -144,6 +159,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url(url) => f.write_str(&url.origin().ascii_serialization()),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
@@ -157,6 +173,17 @@ pub enum Balance {
     LeastLoaded,
     /// The same one for all requests of a session, or of an address where there is no session.
     SessionHash,
+}
+
+/// What an upstream is told as `Host`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostField {
+    /// What the client sent.
+    Keep,
+    /// Host and port of the endpoint.
+    Endpoint,
+    /// This.
+    Text(HeaderValue),
 }
 
 /// Limits of what a client may send. Each has an answer of its own when it is passed.

@@ -23,7 +23,7 @@ use self::balance::{By, Set};
 use self::endpoint::Endpoint;
 pub(super) use self::endpoint::Seat;
 use self::trust::Trust;
-use super::settings::{Balance, Place, Upstream};
+use super::settings::{Balance, Upstream};
 use crate::base::tls;
 use crate::gate::settings::UpstreamId;
 
@@ -42,6 +42,9 @@ pub enum UpstreamError {
     /// It has no endpoint, or too many, or some that speak TLS and some that do not.
     #[error("upstream {0}: it needs between one endpoint and 64, which all speak TLS or all do not")]
     Endpoints(String),
+    /// No socket can have such a path.
+    #[error("upstream {0}: the path of its socket is too long")]
+    Socket(String),
     /// A certificate cannot be verified against an address.
     #[error("upstream {0}: https needs a host name, not an address, for its certificate to be verified")]
     Name(String),
@@ -84,6 +87,13 @@ pub(super) struct Attempts {
     place: usize,
     tried: Set,
     failed: u8,
+}
+
+impl Attempts {
+    /// Where the attempt under way goes.
+    pub(super) fn seat(&self) -> Option<&Seat> {
+        self.seat.as_ref()
+    }
 }
 
 impl fmt::Debug for Upstreams {
@@ -157,11 +167,7 @@ impl Upstreams {
 
 impl Target {
     fn new(settings: &Upstream, trust: &Trust) -> Result<Self, UpstreamError> {
-        let https = |place: &Place| {
-            let Place::Url(url) = place;
-            url.scheme() == "https"
-        };
-        let mut kinds = settings.endpoints.iter().map(|endpoint| https(&endpoint.place));
+        let mut kinds = settings.endpoints.iter().map(|endpoint| endpoint.place.speaks_tls());
         let first = kinds.next();
         if first.is_none()
             || settings.endpoints.len() > balance::MOST

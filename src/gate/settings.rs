@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use std::time::Duration;
 
-use http::{HeaderName, Method};
+use http::{HeaderName, HeaderValue, Method};
 use url::Url;
 
 pub use super::policy::cors::{Cors, Credentials, Rules as CorsRules};
@@ -37,6 +37,8 @@ pub struct Route {
     pub methods: Vec<Method>,
     /// Where its requests go.
     pub upstream: UpstreamId,
+    /// What the upstream sees of the path; `None` for all of it.
+    pub rewrite: Option<Rewrite>,
     /// Who may pass.
     pub auth: Auth,
     /// Whether its requests may cause a refresh: a response that cannot carry the cookie must not (rule 8).
@@ -62,6 +64,30 @@ pub enum PathPattern {
     Exact(String),
     /// This path and everything below it; kept without the trailing `/*`, so `/*` is the empty string.
     Below(String),
+}
+
+/// What stands at the front of a path in place of what the client sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewrite {
+    /// What goes: the beginning of every path that the route serves. `/api`, or empty.
+    pub prefix: HeaderValue,
+    /// What comes: `/v1`, or empty.
+    pub with: String,
+}
+
+impl Rewrite {
+    /// The target that the upstream sees, in three parts; `None` where it does not begin with the prefix. Every other
+    /// byte stays, in the query too.
+    pub fn apply<'a>(&'a self, target: &'a [u8]) -> Option<[&'a [u8]; 3]> {
+        let rest = target.strip_prefix(self.prefix.as_bytes())?;
+        // `/api` without `/api` is `/`, and `/apix` never came here.
+        let slash: &[u8] = match rest.first() {
+            None | Some(b'?') if self.with.is_empty() => b"/",
+            None | Some(b'?' | b'/') => b"",
+            Some(_) => return None,
+        };
+        Some([self.with.as_bytes(), slash, rest])
+    }
 }
 
 /// Who may pass.
@@ -112,4 +138,33 @@ pub enum Piece {
     Text(String),
     /// The value of a claim.
     Claim(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_front_of_a_path_is_rewritten() {
+        for (prefix, with, target, expected) in [
+            ("/api", "", "/api/a%20b/", "/a%20b/"),
+            ("/api", "", "/api", "/"),
+            ("/api", "", "/api?a=/api/b", "/?a=/api/b"),
+            ("/api", "", "/api/", "/"),
+            ("/api", "/v1", "/api", "/v1"),
+            ("/api", "/v1", "/api/", "/v1/"),
+            ("/api", "/v1", "/api?b", "/v1?b"),
+            ("/api", "/v1", "/api/api/c?", "/v1/api/c?"),
+            ("", "/v1", "/a", "/v1/a"),
+            ("", "/v1", "/", "/v1/"),
+        ] {
+            let rewrite = Rewrite { prefix: HeaderValue::from_static(prefix), with: with.to_owned() };
+            let parts = rewrite.apply(target.as_bytes()).unwrap();
+            assert_eq!(String::from_utf8(parts.concat()).unwrap(), expected, "{target}");
+        }
+        let rewrite = Rewrite { prefix: HeaderValue::from_static("/api"), with: String::new() };
+        for target in ["/apix", "/ap", "/Api/a", "http://h/api"] {
+            assert_eq!(rewrite.apply(target.as_bytes()), None, "{target}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, Method};
+use http::{HeaderName, HeaderValue, Method};
 
 use super::upstream::Upstreams;
 use super::{cors, path, template};
@@ -12,7 +12,7 @@ use crate::config::problems::Findings;
 use crate::config::raw::route as raw;
 use crate::config::reader::At;
 use crate::gate::settings::{
-    Auth, Cors, PathPattern, Piece, RefreshOn, Route, StreamRules, Template, WhenTokenEnds,
+    Auth, Cors, PathPattern, Piece, RefreshOn, Rewrite, Route, StreamRules, Template, WhenTokenEnds,
 };
 
 /// What the rest of the file says about routes.
@@ -82,6 +82,11 @@ fn one(
     if let Some(require) = &raw.require {
         findings.not_yet(&require.at, "requirements on scopes and claims");
     }
+    let rewrite = match (raw.rewrite, &path) {
+        (Some(rewrite), Some(path)) => rewrite_of(rewrite.value, path, findings).map(Some),
+        (Some(_), None) => None,
+        (None, _) => Some(None),
+    };
     let set_headers = raw.headers.and_then(|headers| headers_of(headers.value, auth, findings));
     let refresh = if raw.refresh?.value { RefreshOn::Requests } else { RefreshOn::Never };
     let cors = match raw.cors {
@@ -95,6 +100,7 @@ fn one(
         path: path?,
         methods: methods?,
         upstream: upstream?,
+        rewrite: rewrite?,
         auth: auth?,
         refresh,
         body_bytes: raw.body_bytes.and_then(|size| u64::try_from(size.value.0).ok()),
@@ -142,6 +148,32 @@ fn path_of(text: &At<String>, base_path: Option<&str>, findings: &mut Findings) 
             None
         }
     }
+}
+
+fn rewrite_of(raw: raw::Rewrite, path: &PathPattern, findings: &mut Findings) -> Option<Rewrite> {
+    let prefix = raw.prefix.and_then(|text| Some((folder_of(&text, findings)?, text)));
+    let with = raw.with.and_then(|text| folder_of(&text, findings));
+    let (prefix, text) = prefix?;
+    let (PathPattern::Exact(whole) | PathPattern::Below(whole)) = path;
+    let covers = whole.strip_prefix(&prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if !covers {
+        findings
+            .report(&text.at, "not every path of this route begins with it")
+            .help("name the beginning of the route's own `path`");
+        return None;
+    }
+    Some(Rewrite { prefix: HeaderValue::from_str(&prefix).ok()?, with: with? })
+}
+
+/// A path to which others are joined: without a slash at its end.
+fn folder_of(text: &At<String>, findings: &mut Findings) -> Option<String> {
+    let folder = text.value.strip_suffix('/').unwrap_or(&text.value);
+    let why = if folder.is_empty() && text.value == "/" { Ok(()) } else { path::plain(folder) };
+    if let Err(why) = why {
+        findings.report(&text.at, format!("not a path: {why}")).help("write `/api`, or `/` for nothing");
+        return None;
+    }
+    Some(folder.to_owned())
 }
 
 fn host_of(text: &At<String>, findings: &mut Findings) -> Option<String> {

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use http::HeaderValue;
+use http::uri::Authority;
 use url::Url;
 
 use super::{positive, url as urls, within};
@@ -9,7 +11,7 @@ use crate::config::nearest::nearest;
 use crate::config::problems::Findings;
 use crate::config::raw::edge as raw;
 use crate::config::reader::{At, defaults};
-use crate::edge::settings::{Balance, Endpoint, Place, Upstream};
+use crate::edge::settings::{Balance, Endpoint, HostField, Place, Upstream};
 use crate::gate::settings::UpstreamId;
 
 /// The upstreams found so far. Their order is their ids.
@@ -42,7 +44,7 @@ impl Upstreams {
 
     /// The upstream that a route means by a URL or a name.
     pub(super) fn resolve(&mut self, text: &At<String>, findings: &mut Findings) -> Option<UpstreamId> {
-        if text.value.contains("://") {
+        if text.value.contains("://") || text.value.starts_with(SOCKET) {
             return self.by_url(text, findings);
         }
         if let Some(named) = self.named.iter_mut().find(|named| named.name == text.value) {
@@ -73,9 +75,11 @@ impl Upstreams {
     }
 
     fn by_url(&mut self, text: &At<String>, findings: &mut Findings) -> Option<UpstreamId> {
-        let url = server(text, findings)?;
-        let name = authority(&url);
-        let place = Place::Url(url);
+        let place = server(text, findings)?;
+        let name = match &place {
+            Place::Url(url) => authority(url),
+            Place::Unix(_) => place.to_string(),
+        };
         let same = |known: &Upstream| {
             known.name == name && known.endpoints.first().is_some_and(|endpoint| endpoint.place == place)
         };
@@ -91,13 +95,15 @@ fn upstream(name: &str, raw: raw::Upstream, findings: &mut Findings) -> Option<U
     if let Some(health) = &raw.health {
         findings.not_yet(&health.at, "health probes of upstreams");
     }
-    let endpoints = endpoints(raw.endpoints?, findings);
+    let endpoints = raw.endpoints.and_then(|list| endpoints(list, findings));
+    let host = raw.host.and_then(|text| host(&text, findings));
     let mut upstream = new(name.to_owned(), endpoints?, raw.timeouts?.value, findings)?;
     upstream.balance = match raw.balance?.value {
         raw::Balance::RoundRobin => Balance::RoundRobin,
         raw::Balance::LeastLoaded => Balance::LeastLoaded,
         raw::Balance::SessionHash => Balance::SessionHash,
     };
+    upstream.host = host?;
     upstream.ca_file = raw.ca_file.map(|path| path.value);
     upstream.http2 = raw.http2?.value;
     Some(upstream)
@@ -116,7 +122,7 @@ fn endpoints(list: At<Vec<At<raw::Endpoint>>>, findings: &mut Findings) -> Optio
     let mut found: Vec<(Endpoint, Range<usize>)> = Vec::new();
     for raw in list.value {
         let text = raw.value.url();
-        let place = text.as_ref().and_then(|text| server(text, findings)).map(Place::Url);
+        let place = text.as_ref().and_then(|text| server(text, findings));
         let weight = match raw.value.weight() {
             Some(weight) => within(Some(weight), 1..1001, findings),
             None => Some(1),
@@ -125,8 +131,10 @@ fn endpoints(list: At<Vec<At<raw::Endpoint>>>, findings: &mut Findings) -> Optio
         if let Some((_, first)) = found.iter().find(|(earlier, _)| earlier.place == place) {
             findings.report(&text.at, "the same endpoint twice").also(first, "here").help("give it a weight");
         }
-        if let Some((first, at)) = found.first().filter(|(first, _)| is_https(first) != is_https_at(&place)) {
-            let first = if is_https(first) { "speaks TLS" } else { "does not" };
+        if let Some((first, at)) =
+            found.first().filter(|(first, _)| first.place.speaks_tls() != place.speaks_tls())
+        {
+            let first = if first.place.speaks_tls() { "speaks TLS" } else { "does not" };
             findings
                 .report(&text.at, "the endpoints of one upstream all speak TLS, or none does")
                 .also(at, first)
@@ -136,15 +144,6 @@ fn endpoints(list: At<Vec<At<raw::Endpoint>>>, findings: &mut Findings) -> Optio
     }
     let whole = found.len() == wanted && !found.is_empty();
     whole.then(|| found.into_iter().map(|(endpoint, _)| endpoint).collect())
-}
-
-fn is_https(endpoint: &Endpoint) -> bool {
-    is_https_at(&endpoint.place)
-}
-
-fn is_https_at(place: &Place) -> bool {
-    let Place::Url(url) = place;
-    url.scheme() == "https"
 }
 
 fn new(
@@ -161,6 +160,7 @@ fn new(
         name,
         endpoints,
         balance: Balance::RoundRobin,
+        host: HostField::Keep,
         ca_file: None,
         http2: false,
         connect_timeout: connect?,
@@ -170,13 +170,50 @@ fn new(
     })
 }
 
-/// Scheme, host and port of a server; an https server must have a name that a certificate can vouch for.
-fn server(text: &At<String>, findings: &mut Findings) -> Option<Url> {
+fn host(text: &At<String>, findings: &mut Findings) -> Option<HostField> {
+    match text.value.as_str() {
+        "keep" => return Some(HostField::Keep),
+        "upstream" => return Some(HostField::Endpoint),
+        _ => {}
+    }
+    let is_host = text
+        .value
+        .parse::<Authority>()
+        .is_ok_and(|authority| !authority.host().is_empty() && !authority.as_str().contains('@'));
+    match HeaderValue::from_str(&text.value) {
+        Ok(value) if is_host => Some(HostField::Text(value)),
+        Ok(_) | Err(_) => {
+            findings
+                .report(&text.at, "not a host")
+                .help("write `keep`, `upstream`, or a host with or without its port");
+            None
+        }
+    }
+}
+
+/// The path of a socket.
+fn socket(text: &At<String>, path: &str, findings: &mut Findings) -> Option<Place> {
+    // `unix:///run/app.sock` is another way to write the same.
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if !path.starts_with('/') || path.contains('\0') || path.len() > LONGEST_SOCKET {
+        findings
+            .report(&text.at, "not the path of a socket")
+            .help(format!("write `unix:/run/app.sock`; {LONGEST_SOCKET} bytes at most"));
+        return None;
+    }
+    Some(Place::Unix(path.into()))
+}
+
+/// Where a server is; an https server must have a name that a certificate can vouch for.
+fn server(text: &At<String>, findings: &mut Findings) -> Option<Place> {
+    if let Some(path) = text.value.strip_prefix(SOCKET) {
+        return socket(text, path, findings);
+    }
     let url = urls::absolute(text, findings)?;
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         findings
             .report(&text.at, "an upstream has no path, query or fragment")
-            .help("write scheme, host and port; the request's own path is passed on");
+            .help("write scheme, host and port; `rewrite` of a route puts a path before that of the request");
         return None;
     }
     if url.scheme() == "https" && urls::has_ip_host(&url) {
@@ -185,7 +222,7 @@ fn server(text: &At<String>, findings: &mut Findings) -> Option<Url> {
             .help("write the host's name, as in its certificate");
         return None;
     }
-    Some(url)
+    Some(Place::Url(url))
 }
 
 fn authority(url: &Url) -> String {
@@ -193,5 +230,8 @@ fn authority(url: &Url) -> String {
     url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
+const SOCKET: &str = "unix:";
+// What `sockaddr_un` has room for, and the zero at its end.
+const LONGEST_SOCKET: usize = 107;
 // A request looks at each of them.
 const MOST_ENDPOINTS: usize = 64;

@@ -115,8 +115,8 @@ section! {
     /// Where requests are forwarded.
     Upstream
     required {
-        /// Its servers: scheme, host and port of each, as in `http://10.0.0.1:8080`; at most 64. All addresses of a
-        /// host's name are used.
+        /// Its servers: scheme, host and port of each, as in `http://10.0.0.1:8080`, or a socket, as in
+        /// `unix:/run/app.sock`; at most 64. All addresses of a host's name are used.
         endpoints: Vec<At<Endpoint>>,
     }
     optional {
@@ -128,6 +128,9 @@ section! {
     defaults {
         /// Which of its endpoints serves a request.
         balance: Balance = "round_robin",
+        /// What it is told as `Host`: `keep` for what the client sent, `upstream` for host and port of the endpoint, or
+        /// a host that stands here.
+        host: String = "keep",
         /// Whether it is spoken to in HTTP/2.
         http2: bool = false,
         /// How long it may take.
@@ -151,7 +154,7 @@ section! {
     /// A server of an upstream.
     WeightedEndpoint
     required {
-        /// Scheme, host and port: `http://10.0.0.1:8080`.
+        /// Scheme, host and port, or a socket: `http://10.0.0.1:8080`, `unix:/run/app.sock`.
         url: String,
     }
     defaults {

@@ -22,6 +22,8 @@ section! {
         body_bytes: Size,
         /// The methods it serves. All of them where it is not given.
         methods: Vec<At<String>>,
+        /// What the upstream sees in place of the beginning of the path. All of the path as it is where it is not given.
+        rewrite: Rewrite,
         /// What the caller's token or claims must hold. Not supported yet.
         require: Require,
         /// Which other origins may read its responses, in place of the `cors` of the file.
@@ -70,6 +72,19 @@ section! {
         credentials: bool = true,
         /// How long a browser may remember the answer to a preflight.
         max_age: Period = "10m",
+    }
+}
+
+section! {
+    /// What the upstream sees in place of the beginning of the path.
+    Rewrite
+    required {
+        /// What goes: `/api`, with which every path of the route begins. `/` takes nothing away.
+        prefix: String,
+    }
+    defaults {
+        /// What comes in its place: `/v1`. `/` puts nothing there.
+        with: String = "/",
     }
 }
 

@@ -11,7 +11,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::header::CONNECTION;
+use http::header::{CONNECTION, HOST};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Version};
 use tokio::time::{Instant, timeout};
@@ -114,6 +114,8 @@ impl Exchange<'_> {
             id: self.call.id,
             told: self.call.live.forwarding.told,
             client_cert: self.asked.from.client_cert.as_ref(),
+            // Known once it is known where it goes.
+            host: None,
         };
         // RFC 9110 §7.6.1. An ordinary request has no other field that concerns its connection. std:111
         self.asked.parts.headers.remove(CONNECTION);
@@ -163,8 +165,17 @@ impl Exchange<'_> {
     }
 
     async fn exchange_heads(&mut self, peer: &mut Peer, plain: &Plain) -> Result<ResponseHead, Failure> {
+        if let Some(host) = self.call.host() {
+            self.asked.parts.headers.insert(HOST, host.clone());
+        }
+        let target = target(&self.asked.head, &self.asked.shape);
+        let rewrite = self.call.plan.as_ref().and_then(|plan| plan.route.rewrite.as_ref());
+        let target = match rewrite {
+            Some(rewrite) => rewrite.apply(target).ok_or(Failure::Unwritable)?,
+            None => [target, b"", b""],
+        };
         let mut head = buffers::take();
-        write::request(&mut head, &self.asked.parts, target(&self.asked.head, &self.asked.shape));
+        write::request(&mut head, &self.asked.parts, target);
         let sent = self.send(peer, &head, plain).await;
         buffers::give_back(head);
         sent?;

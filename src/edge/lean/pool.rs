@@ -100,7 +100,7 @@ mod tests {
     }
 
     fn tcp(wire: &Wire) -> &TcpStream {
-        let Wire::Tcp(tcp) = wire;
+        let Wire::Tcp(tcp) = wire else { panic!("a socket file") };
         tcp
     }
 

@@ -8,11 +8,13 @@ use pingora::protocols::http::date::get_cached_date;
 use super::response::{Declared, Framing, ResponseHead, is_bodiless};
 use crate::edge::head_scan::Wish;
 
-/// A request's head.
-pub(super) fn request(out: &mut Vec<u8>, parts: &Parts, target: &[u8]) {
+/// A request's head, with a target in three parts.
+pub(super) fn request(out: &mut Vec<u8>, parts: &Parts, target: [&[u8]; 3]) {
     out.extend_from_slice(parts.method.as_str().as_bytes());
     out.push(b' ');
-    out.extend_from_slice(target);
+    for part in target {
+        out.extend_from_slice(part);
+    }
     out.extend_from_slice(b" HTTP/1.1\r\n");
     fields(out, &parts.headers);
     out.extend_from_slice(b"\r\n");

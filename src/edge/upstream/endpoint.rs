@@ -2,8 +2,11 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 
+use http::HeaderValue;
+use pingora::protocols::l4::socket::SocketAddr as SocketAddress;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use url::{Host, Url};
@@ -14,7 +17,7 @@ use super::name::Name;
 use super::standing::Standing;
 use super::trust::Trust;
 use super::{UpstreamError, peer};
-use crate::edge::settings::{self, Place, Upstream};
+use crate::edge::settings::{self, HostField, Place, Upstream};
 
 /// One server.
 pub(super) struct Endpoint {
@@ -24,6 +27,8 @@ pub(super) struct Endpoint {
     /// Its place in the hash of sessions.
     pub(super) seed: u64,
     pub(super) standing: Arc<Standing>,
+    /// What it is told as `Host`; `None` for what the client sent.
+    host: Option<HeaderValue>,
     source: Source,
     /// What pingora is told of it, but for an address that is looked up.
     template: HttpPeer,
@@ -48,13 +53,21 @@ impl Endpoint {
         trust: &Trust,
     ) -> Result<Self, UpstreamError> {
         let name = settings.place.to_string();
-        let Place::Url(url) = &settings.place;
-        let (source, template) = at_url(url, upstream, trust)?;
+        let (source, template) = match &settings.place {
+            Place::Url(url) => at_url(url, upstream, trust)?,
+            Place::Unix(path) => at_socket(path, upstream)?,
+        };
+        let host = match &upstream.host {
+            HostField::Keep => None,
+            HostField::Endpoint => HeaderValue::from_str(&authority(&settings.place)).ok(),
+            HostField::Text(text) => Some(text.clone()),
+        };
         Ok(Self {
             weight: settings.weight.max(1),
             seed: balance::seed(&name),
             name,
             standing: Arc::default(),
+            host,
             source,
             template,
         })
@@ -114,6 +127,27 @@ fn at_url(url: &Url, upstream: &Upstream, trust: &Trust) -> Result<(Source, Http
     Ok((source, template))
 }
 
+fn at_socket(path: &Path, upstream: &Upstream) -> Result<(Source, HttpPeer), UpstreamError> {
+    let address = Address::Unix(path.into());
+    let at = address.to_pingora().ok_or_else(|| UpstreamError::Socket(upstream.name.clone()))?;
+    let mut template = HttpPeer::new(SocketAddr::from(([127, 0, 0, 1], 0)), false, String::new());
+    template._address = at;
+    peer::set_options(&mut template, upstream, false);
+    Ok((Source::Fixed(address), template))
+}
+
+/// RFC 9110 §7.2: host and port, the port where it is not the scheme's own.
+fn authority(place: &Place) -> String {
+    match place {
+        Place::Url(url) => {
+            let host = url.host_str().unwrap_or_default();
+            url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+        }
+        // A socket has no name, and HTTP/1.1 wants one.
+        Place::Unix(_) => "localhost".to_owned(),
+    }
+}
+
 /// A request's seat at an endpoint: it counts there for as long as this exists.
 pub(in crate::edge) struct Seat {
     endpoint: Arc<Endpoint>,
@@ -150,8 +184,9 @@ impl Seat {
         let fixed = matches!(self.endpoint.source, Source::Fixed(_));
         match self.address().await {
             Some(_) if fixed => {}
-            Some(address) => peer._address = address.to_pingora(),
-            None => {
+            Some(Address::Inet(address)) => peer._address = SocketAddress::Inet(*address),
+            // No name resolves to a socket.
+            Some(Address::Unix(_)) | None => {
                 let error = Error::explain(ErrorType::ConnectError, "the host name does not resolve");
                 return Err(error.into_up());
             }
@@ -165,6 +200,11 @@ impl Seat {
         if let (Source::Name(name), Some(Address::Inet(address))) = (&self.endpoint.source, &self.address) {
             name.avoid(*address);
         }
+    }
+
+    /// What the endpoint is told as `Host`; `None` for what the client sent.
+    pub(in crate::edge) fn host(&self) -> Option<&HeaderValue> {
+        self.endpoint.host.as_ref()
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {

@@ -1,7 +1,7 @@
 //! Upstreams as the two paths use them.
 
 use super::*;
-use crate::edge::settings::Endpoint as EndpointSettings;
+use crate::edge::settings::{Endpoint as EndpointSettings, HostField, Place};
 
 pub(super) fn upstream(urls: &[&str]) -> Upstream {
     let endpoint = |url: &&str| EndpointSettings { place: Place::Url(url.parse().unwrap()), weight: 1 };
@@ -9,6 +9,7 @@ pub(super) fn upstream(urls: &[&str]) -> Upstream {
         name: "orders".to_owned(),
         endpoints: urls.iter().map(endpoint).collect(),
         balance: Balance::RoundRobin,
+        host: HostField::Keep,
         ca_file: None,
         http2: false,
         connect_timeout: Duration::from_secs(1),

@@ -7,7 +7,7 @@ use pingora::utils::tls::{WrappedX509, parse_x509};
 
 use super::UpstreamError;
 use crate::base::tls;
-use crate::edge::settings::{Place, Upstream};
+use crate::edge::settings::Upstream;
 
 /// pingora has one set for all connections, which allows TLS sessions to be resumed, and a set per upstream, which
 /// does not: the one set is used where all upstreams agree.
@@ -21,7 +21,8 @@ pub(super) enum Trust {
 
 impl Trust {
     pub(super) fn of(settings: &[Upstream]) -> Self {
-        let mut files = settings.iter().filter(|one| speaks_tls(one)).map(|one| &one.ca_file);
+        let speaks_tls = |one: &&Upstream| one.endpoints.iter().any(|endpoint| endpoint.place.speaks_tls());
+        let mut files = settings.iter().filter(speaks_tls).map(|one| &one.ca_file);
         match files.next() {
             None => Self::Nobody,
             Some(first) if files.all(|other| other == first) => Self::Same(first.clone()),
@@ -55,11 +56,4 @@ impl Trust {
             (Some(_) | None, Self::Nobody | Self::Same(_) | Self::Mixed) => Ok(None),
         }
     }
-}
-
-fn speaks_tls(upstream: &Upstream) -> bool {
-    upstream.endpoints.iter().any(|endpoint| {
-        let Place::Url(url) = &endpoint.place;
-        url.scheme() == "https"
-    })
 }

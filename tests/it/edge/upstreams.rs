@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use bearward::edge::settings::{Balance, FastPath};
+use bearward::edge::settings::{Balance, Endpoint, FastPath, HostField, Place};
+use bearward::gate::settings::Rewrite;
+use http::HeaderValue;
 
 use crate::support::gateway::{Gateway, Wanted, endpoint};
 use crate::support::raw::Raw;
@@ -111,5 +113,98 @@ async fn an_endpoint_that_refuses_is_passed_over_for_every_method() {
             assert_eq!(call(&gateway, request).await, 200, "{path:?}");
         }
         assert_eq!(upstream.requests(), 4);
+    }
+}
+
+#[tokio::test]
+async fn a_unix_socket_is_an_endpoint_whose_connections_are_used_again() {
+    for path in PATHS {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("app.sock");
+        let upstream = Upstream::at_socket(&socket);
+        let mut wanted = Wanted::before(gone());
+        wanted.upstream.endpoints = vec![Endpoint { place: Place::Unix(socket), weight: 1 }];
+        wanted.fast_path = path;
+        let gateway = wanted.start().await;
+        let mut client = Raw::connect(gateway.address).await;
+        for _ in 0..3 {
+            let seen = client.call(GET).await.json();
+            assert_eq!((&seen["uri"], &seen["headers"]["host"]), (&"/a".into(), &serde_json::json!(["a"])));
+        }
+        assert_eq!((upstream.requests(), upstream.connections()), (3, 1), "{path:?}");
+        assert_eq!(client.call(POST).await.json()["length"], 2);
+        drop(upstream);
+        drop(folder);
+    }
+}
+
+#[tokio::test]
+async fn a_socket_that_is_not_there_is_a_502() {
+    for path in PATHS {
+        let mut wanted = Wanted::before(gone());
+        let place = Place::Unix("/nonexistent/app.sock".into());
+        wanted.upstream.endpoints = vec![Endpoint { place, weight: 1 }];
+        wanted.fast_path = path;
+        let gateway = wanted.start().await;
+        assert_eq!((call(&gateway, GET).await, call(&gateway, POST).await), (502, 502));
+    }
+}
+
+#[tokio::test]
+async fn the_front_of_a_path_is_rewritten_and_nothing_else() {
+    let upstream = Upstream::start().await;
+    for path in PATHS {
+        for (with, target, expected) in [
+            ("", "/api/a%20b?x=/api/%2f", "/a%20b?x=/api/%2f"),
+            ("", "/api?x", "/?x"),
+            ("", "/api", "/"),
+            ("/v1", "/api/c/", "/v1/c/"),
+        ] {
+            let mut wanted = before(&[upstream.address], path);
+            let prefix = HeaderValue::from_static("/api");
+            wanted.rewrite = Some(Rewrite { prefix, with: with.to_owned() });
+            let gateway = wanted.start().await;
+            let mut client = Raw::connect(gateway.address).await;
+            for method in ["GET", "DELETE"] {
+                let head = format!("{method} {target} HTTP/1.1\r\nHost: a\r\nX-Forwarded-Prefix: /evil\r\n");
+                let seen = client.call(with_session(&head)).await.json();
+                assert_eq!(seen["uri"], expected, "{path:?} {method} {target}");
+                assert_eq!(seen["headers"]["x-forwarded-prefix"], serde_json::json!(["/api"]));
+            }
+            let seen = client.call("GET /api-docs HTTP/1.1\r\nHost: a\r\n\r\n").await.json();
+            assert_eq!(seen["uri"], "/api-docs");
+            assert!(seen["headers"].get("x-forwarded-prefix").is_none());
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_is_told_the_host_that_it_wants() {
+    let (one, other) = (Upstream::start().await, Upstream::start().await);
+    for path in PATHS {
+        for (host, expected) in [
+            (HostField::Keep, ["a".to_owned(), "a".to_owned()]),
+            (HostField::Endpoint, [one.address.to_string(), other.address.to_string()]),
+            (HostField::Text(HeaderValue::from_static("b:81")), ["b:81".to_owned(), "b:81".to_owned()]),
+        ] {
+            let mut wanted = before(&[one.address, other.address], path);
+            wanted.upstream.host = host;
+            let gateway = wanted.start().await;
+            for request in [GET, POST] {
+                let mut seen = Vec::new();
+                for _ in 0..2 {
+                    let answer = Raw::connect(gateway.address).await.call(request).await.json();
+                    assert_eq!(answer["headers"]["x-forwarded-host"], serde_json::json!(["a"]));
+                    let [host] = answer["headers"]["host"].as_array().unwrap().as_slice() else {
+                        panic!("{answer}");
+                    };
+                    seen.push(host.as_str().unwrap().to_owned());
+                }
+                seen.sort();
+                let mut expected = expected.clone();
+                expected.sort();
+                assert_eq!(seen, expected, "{path:?}");
+            }
+        }
     }
 }

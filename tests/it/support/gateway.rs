@@ -13,15 +13,15 @@ use bearward::edge::inherited::Inherited;
 use bearward::edge::live::Live;
 use bearward::edge::metrics::Metrics;
 use bearward::edge::settings::{
-    Balance, Drain, Endpoint, FastPath, Forwarding, Limits, Listener, Place, Settings, Tls, TlsFiles,
-    Upstream,
+    Balance, Drain, Endpoint, FastPath, Forwarding, HostField, Limits, Listener, Place, Settings, Tls,
+    TlsFiles, Upstream,
 };
 use bearward::edge::upstream::Upstreams;
 use bearward::edge::{DrainReport, Edge, ReplaceError};
 use bearward::gate::Gate;
 use bearward::gate::policy::csrf::Origins;
 use bearward::gate::route::table::Table;
-use bearward::gate::settings::{Auth, PathPattern, RefreshOn, Route, StreamRules, UpstreamId};
+use bearward::gate::settings::{Auth, PathPattern, RefreshOn, Rewrite, Route, StreamRules, UpstreamId};
 use bearward::session::cookie::jar::Jar;
 use bearward::session::refresh::record::EndCause;
 use bearward::session::sessions::Sessions;
@@ -45,6 +45,8 @@ pub(crate) struct Wanted {
     pub(crate) fast_path: FastPath,
     pub(crate) forwarding: Forwarding,
     pub(crate) stream: StreamRules,
+    /// Of the paths under `/api`.
+    pub(crate) rewrite: Option<Rewrite>,
 }
 
 /// A running gateway: `/api/*` needs a session, everything else does not.
@@ -63,6 +65,7 @@ impl Wanted {
                 name: "echo".to_owned(),
                 endpoints: vec![endpoint(&format!("http://{upstream}"))],
                 balance: Balance::RoundRobin,
+                host: HostField::Keep,
                 ca_file: None,
                 http2: false,
                 connect_timeout: Duration::from_secs(2),
@@ -94,6 +97,7 @@ impl Wanted {
             fast_path: FastPath::On,
             forwarding: Forwarding::default(),
             stream: StreamRules::default(),
+            rewrite: None,
         }
     }
 
@@ -103,7 +107,9 @@ impl Wanted {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (sessions, provider) = sessions(&clock, metrics).await;
         let routes = [("/api/*", Auth::Session), ("/*", Auth::None)];
-        let routes = routes.map(|(path, auth)| Arc::new(route(path, auth, self.stream)));
+        let [mut api, rest] = routes.map(|(path, auth)| route(path, auth, self.stream));
+        api.rewrite = self.rewrite.clone();
+        let routes = [api, rest].map(Arc::new);
         let table = Table::new("app.example", "/oauth2", routes.to_vec()).unwrap();
         let bff = bff::Settings {
             public_url: public_url.clone(),
@@ -183,6 +189,7 @@ fn route(path: &str, auth: Auth, stream: StreamRules) -> Route {
         path: PathPattern::Below(path.strip_suffix("/*").unwrap().to_owned()),
         methods: Vec::new(),
         upstream: UpstreamId(0),
+        rewrite: None,
         auth,
         refresh: RefreshOn::Requests,
         body_bytes: None,

@@ -20,6 +20,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
@@ -32,6 +33,7 @@ pub(crate) struct Upstream {
 }
 
 struct State {
+    connections: AtomicUsize,
     requests: AtomicUsize,
     open: watch::Sender<usize>,
     pieces: AtomicUsize,
@@ -58,24 +60,34 @@ impl Upstream {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let state = Arc::new(State {
-            requests: AtomicUsize::new(0),
-            open: watch::Sender::new(0),
-            pieces: AtomicUsize::new(0),
-            permits: Semaphore::new(0),
-        });
+        let state = Arc::new(State::default());
         let shared = Arc::clone(&state);
         tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
-                let state = Arc::clone(&shared);
-                tokio::spawn(async move {
-                    let service = service_fn(move |request| answer(request, Arc::clone(&state)));
-                    let server = auto::Builder::new(TokioExecutor::new());
-                    drop(server.serve_connection_with_upgrades(TokioIo::new(tcp), service).await);
-                });
+                shared.connections.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(serve(tcp, Arc::clone(&shared)));
             }
         });
         Self { address, state }
+    }
+
+    /// The same behind a Unix socket.
+    pub(crate) fn at_socket(path: &std::path::Path) -> Self {
+        let listener = tokio::net::UnixListener::bind(path).unwrap();
+        let state = Arc::new(State::default());
+        let shared = Arc::clone(&state);
+        tokio::spawn(async move {
+            while let Ok((unix, _)) = listener.accept().await {
+                shared.connections.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(serve(unix, Arc::clone(&shared)));
+            }
+        });
+        Self { address: ([0, 0, 0, 0], 0).into(), state }
+    }
+
+    /// How many connections were accepted.
+    pub(crate) fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::SeqCst)
     }
 
     /// How many requests arrived.
@@ -107,6 +119,24 @@ impl Upstream {
     pub(crate) fn permit(&self) {
         self.state.permits.add_permits(1);
     }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            connections: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
+            open: watch::Sender::new(0),
+            pieces: AtomicUsize::new(0),
+            permits: Semaphore::new(0),
+        }
+    }
+}
+
+async fn serve(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, state: Arc<State>) {
+    let service = service_fn(move |request| answer(request, Arc::clone(&state)));
+    let server = auto::Builder::new(TokioExecutor::new());
+    drop(server.serve_connection_with_upgrades(TokioIo::new(io), service).await);
 }
 
 async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Response<Body>, Infallible> {

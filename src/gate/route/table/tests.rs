@@ -15,6 +15,7 @@ fn route(host: Option<&str>, path: &str, methods: &[Method]) -> Arc<Route> {
         path: pattern,
         methods: methods.to_vec(),
         upstream: UpstreamId(0),
+        rewrite: None,
         auth: Auth::None,
         refresh: RefreshOn::Requests,
         body_bytes: None,
