@@ -43,7 +43,7 @@ mod websocket;
 mod worker;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -54,7 +54,9 @@ use self::inherited::{Inherited, InheritedError};
 use self::listener::{Bound, Change, Secure};
 use self::live::{Live, Slot};
 use self::settings::{Drain, Listener, Settings};
+use self::upstream::Probes;
 use self::worker::Worker;
+use crate::base::tasks::Tasks;
 use crate::base::tls::certificate::Leaf;
 
 /// A running edge: its listeners and the threads that serve them. Dropping it cuts every connection.
@@ -65,6 +67,9 @@ pub struct Edge {
     slots: Vec<Arc<Slot>>,
     ca_file: Option<String>,
     threads: Vec<JoinHandle<()>>,
+    /// What probes the endpoints of upstreams; the lock is held at a reload only.
+    probes: Mutex<Probes>,
+    tasks: Tasks,
 }
 
 /// Why the edge could not start.
@@ -129,7 +134,8 @@ pub struct DrainReport {
 }
 
 impl Edge {
-    /// Binds every listener whose socket is not among the `inherited` and starts serving.
+    /// Binds every listener whose socket is not among the `inherited` and starts serving. Endpoints
+    /// of upstreams are probed by `tasks`.
     ///
     /// # Errors
     /// Where an address is taken, a certificate not usable or a thread not to be had.
@@ -137,6 +143,7 @@ impl Edge {
         settings: &Settings,
         live: &Arc<Live>,
         inherited: &mut Inherited,
+        tasks: &Tasks,
     ) -> Result<Self, EdgeError> {
         // pingora's own timers are kept until they would have fired, whatever became of what they guard, behind a lock
         // that its clock thread takes 100 times a second. A worker's runtime forgets what was cancelled.
@@ -152,7 +159,10 @@ impl Edge {
         // Names this process to itself: a request that carries it has been here (std:112).
         let pseudonym = format!("bearward-{}", hex(crate::base::secret::random::<4>()));
         let ca_file = live.upstreams.ca_file();
-        let mut edge = Self { bound, doors, slots: Vec::new(), ca_file, threads: Vec::new() };
+        let probes = Mutex::new(Probes::start(&live.upstreams, tasks));
+        let tasks = tasks.clone();
+        let (slots, threads) = (Vec::new(), Vec::new());
+        let mut edge = Self { bound, doors, slots, ca_file, threads, probes, tasks };
         for number in 0..workers {
             let slot = Arc::new(Slot::new(Arc::clone(live)));
             edge.slots.push(Arc::clone(&slot));
@@ -203,6 +213,10 @@ impl Edge {
         for slot in &self.slots {
             slot.replace(Arc::clone(live));
         }
+        let mut probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
+        // First none, then the new ones: two must not judge one endpoint.
+        *probes = Probes::default();
+        *probes = Probes::start(&live.upstreams, &self.tasks);
         Ok(changed)
     }
 

@@ -152,7 +152,7 @@ impl App {
             })
             .transpose()?;
         let drain = edge.drain.clone();
-        let edge = Edge::start(&edge, &live, &mut inherited)?;
+        let edge = Edge::start(&edge, &live, &mut inherited, &tasks)?;
         reloads.watch_over(&tasks, &edge);
         let (edge, background) = (Some(edge), Some(background));
         Ok(Self { edge, admin, readiness, sessions, drain, lasting, reloads, background })

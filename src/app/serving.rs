@@ -46,7 +46,7 @@ pub(super) fn live(gate: Settings, edge: &EdgeSettings, lasting: &Lasting) -> Re
     Ok(Live {
         gate: Arc::new(Gate::new(table, origins, gate.cors, sessions.clone())),
         bff: Arc::clone(bff),
-        upstreams: Upstreams::new(&edge.upstreams)?,
+        upstreams: Upstreams::new(&edge.upstreams, metrics.standings())?,
         metrics: Arc::clone(metrics),
         public_url: public_url.clone(),
         forwarding: edge.forwarding.clone(),

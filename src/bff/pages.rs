@@ -232,7 +232,10 @@ fn add_denial_headers(headers: &mut HeaderMap, denial: &Denial) {
 }
 
 fn retry_after(denial: &Denial) -> Duration {
-    if let Denial::ProviderUnavailable { retry_after } | Denial::StoreUnavailable { retry_after } = denial {
+    if let Denial::ProviderUnavailable { retry_after }
+    | Denial::StoreUnavailable { retry_after }
+    | Denial::UpstreamDown { retry_after } = denial
+    {
         *retry_after
     } else {
         SOON

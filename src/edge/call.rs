@@ -15,7 +15,7 @@ use super::intake::Intake;
 use super::live::Live;
 use super::metrics::FORWARDED;
 use super::streams::{Hold, Streams};
-use super::upstream::{Attempts, Seat};
+use super::upstream::{Attempts, Seat, Upstreams};
 use super::websocket::Frames;
 use crate::gate::admit::answer_kind;
 use crate::gate::denial::Denial;
@@ -147,6 +147,34 @@ impl Call {
     pub(super) fn may_try_another(&mut self) -> bool {
         let Some(plan) = &self.plan else { return false };
         self.live.upstreams.may_try_another(plan.route.upstream, &mut self.attempts)
+    }
+
+    /// Notes that there is a connection to the endpoint.
+    pub(super) fn connected(&mut self) {
+        Upstreams::connected(&mut self.attempts);
+    }
+
+    /// Notes that the endpoint has answered.
+    pub(super) fn answered(&self, status: StatusCode) {
+        if let Some(plan) = &self.plan {
+            self.live.upstreams.answered(plan.route.upstream, &self.attempts, status);
+        }
+    }
+
+    /// Notes that the connection to the endpoint broke, or that no answer came in time.
+    pub(super) fn broke(&self) {
+        if let Some(plan) = &self.plan {
+            self.live.upstreams.broke(plan.route.upstream, &self.attempts);
+        }
+    }
+
+    /// What an upstream's failure means: where nothing was sent, and no endpoint was known to be good, that is known
+    /// for longer than this request.
+    pub(super) fn known(&self, denial: Denial) -> Denial {
+        let fault = matches!(denial, Denial::UpstreamUnreachable | Denial::UpstreamTimeout);
+        let plan = self.plan.as_ref().filter(|_| fault);
+        let out = plan.and_then(|plan| self.live.upstreams.out_for(plan.route.upstream, &self.attempts));
+        out.map_or(denial, |retry_after| Denial::UpstreamDown { retry_after })
     }
 
     /// Tells operators why a request could not be forwarded.

@@ -5,6 +5,8 @@
 //! The counters of every day are plain atomics that were looked up once: a family's map is behind a lock that all
 //! cores would share.
 
+mod endpoints;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +19,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
+use self::endpoints::Endpoints;
+use super::upstream::Standings;
+
 /// Counters of the edge. Made once and kept across reloads.
 #[derive(Debug)]
 pub struct Metrics {
@@ -25,6 +30,7 @@ pub struct Metrics {
     fast_path: Counter,
     connections: Gauge,
     duration: Arc<Durations>,
+    standings: Standings,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -58,7 +64,14 @@ impl Metrics {
             "Time from a request's head to the end of its response",
             Shared(Arc::clone(&duration)),
         );
-        Self { requests, forwarded, fast_path, connections, duration }
+        let standings = Standings::default();
+        registry.register_collector(Box::new(Endpoints(standings.clone())));
+        Self { requests, forwarded, fast_path, connections, duration, standings }
+    }
+
+    /// What is known of endpoints of upstreams.
+    pub fn standings(&self) -> &Standings {
+        &self.standings
     }
 
     /// The number of open client connections.

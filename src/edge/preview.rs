@@ -162,6 +162,8 @@ fn edited(call: &Call, before: Parts, plan: &ForwardPlan, asked: &Imagined) -> O
         id: call.id,
         told: call.live.forwarding.told,
         client_cert: None,
+        // Known once it is known which endpoint serves it.
+        host: None,
     };
     let mut after = before.clone();
     request_edit::edit(&mut after, plan, &origin).ok()?;

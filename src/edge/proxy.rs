@@ -5,6 +5,7 @@
 mod endpoint;
 pub(super) mod told;
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use http::header::EXPECT;
 use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
@@ -226,6 +228,9 @@ impl ProxyHttp for Proxy {
                 Error::explain(ErrorType::InvalidHTTPHeader, "an upgrade that nobody asked for").into_up()
             );
         }
+        if !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS {
+            call.answered(response.status);
+        }
         self.say_goodbye(session);
         call.has_begun(response.status);
         match &call.plan {
@@ -256,6 +261,40 @@ impl ProxyHttp for Proxy {
         Ok(None)
     }
 
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        _: bool,
+        _: &HttpPeer,
+        _: RawFd,
+        _: Option<&Digest>,
+        call: &mut Call,
+    ) -> pingora::Result<()> {
+        call.connected();
+        Ok(())
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        call: &mut Call,
+        reused: bool,
+    ) -> Box<Error> {
+        if !session.req_header().method.is_idempotent() || session.as_ref().retry_buffer_truncated() {
+            error.set_retry(false);
+        } else {
+            error.retry.decide_reuse(reused);
+        }
+        // One that waits for a client's body is not to blame.
+        let blame = told::blame_of(session, &error);
+        if !error.retry() && blame == Blame::Upstream && told::is_the_endpoints(&error) {
+            call.broke();
+        }
+        error
+    }
+
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, call: &mut Call) -> FailToProxy {
         if let Some(farewell) = call.was_cut() {
             if let Some(farewell) = farewell {
@@ -264,6 +303,7 @@ impl ProxyHttp for Proxy {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
         let (denial, blame) = (told::denial_of(session, error), told::blame_of(session, error));
+        let denial = denial.map(|denial| call.known(denial));
         call.report(blame, error.root_etype().as_str(), denial.as_ref());
         // Part of a response went out already: all that is left is to end it short.
         let begun = session.response_written().is_some_and(|written| {

@@ -490,7 +490,7 @@ mod tests {
                 request.headers.insert(HOST, HeaderValue::from_static("app.example"));
                 let mut request = RequestHeader::from(request);
                 let origin = Origin {
-                    peer: None,
+                    client: None,
                     scheme: "https",
                     version: Version::HTTP_2,
                     pseudonym: "bearward-1",
@@ -540,6 +540,7 @@ mod tests {
                 id: RequestId(1),
                 told,
                 client_cert: None,
+                host: None,
             };
             apply(&mut request, &plan(Auth::None), &origin).unwrap();
             let counts = families.map(|name| all(&request, name).len());

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use ipnet::IpNet;
 use url::Url;
 
@@ -110,6 +111,10 @@ pub struct Upstream {
     pub endpoints: Vec<Endpoint>,
     /// Which of them serves a request.
     pub balance: Balance,
+    /// How its endpoints are probed; `None` where they are not.
+    pub health: Option<Health>,
+    /// When an endpoint is passed over because requests fail; `None` for never.
+    pub eject: Option<Eject>,
     /// What it is told as `Host`.
     pub host: HostField,
     /// Certificates that vouch for the upstream, instead of the machine's roots.
@@ -173,6 +178,38 @@ pub enum Balance {
     LeastLoaded,
     /// The same one for all requests of a session, or of an address where there is no session.
     SessionHash,
+}
+
+/// How endpoints are probed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// The path, and the query, that is asked for.
+    pub path: String,
+    /// The time between two probes.
+    pub interval: Duration,
+    /// How long a probe may take.
+    pub timeout: Duration,
+    /// Good probes in a row after which an endpoint is up.
+    pub healthy: u32,
+    /// Bad probes in a row after which it is down.
+    pub unhealthy: u32,
+    /// The statuses of a good answer.
+    pub status: RangeInclusive<u16>,
+    /// What is sent as `Host`; `None` for the endpoint's own.
+    pub host: Option<HeaderValue>,
+}
+
+/// When an endpoint is passed over because requests fail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Eject {
+    /// Requests that fail in a row.
+    pub failures: u32,
+    /// For how long, the first time.
+    pub time: Duration,
+    /// For how long at most.
+    pub most: Duration,
+    /// Statuses that count as failures.
+    pub statuses: Vec<StatusCode>,
 }
 
 /// What an upstream is told as `Host`.

@@ -10,6 +10,7 @@ mod endpoint;
 mod moment;
 mod name;
 mod peer;
+mod probe;
 mod standing;
 mod trust;
 
@@ -18,12 +19,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use http::StatusCode;
+
 pub(super) use self::address::Address;
 use self::balance::{By, Set};
 use self::endpoint::Endpoint;
 pub(super) use self::endpoint::Seat;
+pub(super) use self::probe::Probes;
+use self::standing::Others;
+pub(super) use self::standing::Standing;
+pub use self::standing::Standings;
 use self::trust::Trust;
-use super::settings::{Balance, Upstream};
+use super::settings::{Balance, Health, Upstream};
 use crate::base::tls;
 use crate::gate::settings::UpstreamId;
 
@@ -64,6 +71,7 @@ struct Target {
     name: String,
     endpoints: Vec<Arc<Endpoint>>,
     balance: Balance,
+    health: Option<Health>,
     /// Counts its requests.
     next: AtomicUsize,
     /// Where it speaks HTTP/1.1 without TLS.
@@ -87,6 +95,16 @@ pub(super) struct Attempts {
     place: usize,
     tried: Set,
     failed: u8,
+    reach: Reach,
+}
+
+/// How far a request came.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    #[default]
+    Nobody,
+    /// A connection was there, and something may have been sent.
+    Connected,
 }
 
 impl Attempts {
@@ -103,13 +121,14 @@ impl fmt::Debug for Upstreams {
 }
 
 impl Upstreams {
-    /// Prepares upstreams. Nothing is resolved or connected: an upstream that is down at start is not an error.
+    /// Prepares upstreams; what `standings` knows of their endpoints goes on. Nothing is resolved or connected: an upstream that is down at start is not an error.
     ///
     /// # Errors
     /// Where one could never be reached or verified.
-    pub fn new(settings: &[Upstream]) -> Result<Self, UpstreamError> {
+    pub fn new(settings: &[Upstream], standings: &Standings) -> Result<Self, UpstreamError> {
         let trust = Trust::of(settings);
-        let all = settings.iter().map(|one| Target::new(one, &trust)).collect::<Result<_, _>>()?;
+        let all = settings.iter().map(|one| Target::new(one, (&trust, standings)));
+        let all = all.collect::<Result<_, _>>()?;
         Ok(Self { all, ca_file: trust.common() })
     }
 
@@ -153,11 +172,12 @@ impl Upstreams {
         let Some(target) = self.all.get(id.0) else { return false };
         let Some(seat) = attempts.seat.as_mut() else { return false };
         seat.move_on();
+        seat.endpoint().failed(|| target.others(attempts.place));
         attempts.tried.add(attempts.place);
         if attempts.failed >= MOST_ATTEMPTS {
             return false;
         }
-        if !Set::of(&target.endpoints, |_| true).without(attempts.tried).is_empty() {
+        if !target.usable().without(attempts.tried).is_empty() {
             attempts.seat = None;
             return true;
         }
@@ -165,8 +185,41 @@ impl Upstreams {
     }
 }
 
+impl Upstreams {
+    /// Notes that there is a connection.
+    pub(super) fn connected(attempts: &mut Attempts) {
+        attempts.reach = Reach::Connected;
+    }
+
+    /// Notes that the endpoint has answered.
+    pub(super) fn answered(&self, id: UpstreamId, attempts: &Attempts, status: StatusCode) {
+        let Some((target, seat)) = self.all.get(id.0).zip(attempts.seat()) else { return };
+        seat.endpoint().answered(status, || target.others(attempts.place));
+    }
+
+    /// Notes that the connection broke, or that no answer came in time.
+    pub(super) fn broke(&self, id: UpstreamId, attempts: &Attempts) {
+        let Some((target, seat)) = self.all.get(id.0).zip(attempts.seat()) else { return };
+        seat.endpoint().failed(|| target.others(attempts.place));
+    }
+
+    /// When to come back, where nothing was sent and no endpoint was known to be good.
+    pub(super) fn out_for(&self, id: UpstreamId, attempts: &Attempts) -> Option<Duration> {
+        let target = self.all.get(id.0)?;
+        if attempts.reach == Reach::Connected {
+            return None;
+        }
+        let until_probed = target.health.as_ref().map(|health| health.interval).unwrap_or_default();
+        let mut soonest = LONGEST_ABSENCE;
+        for endpoint in &target.endpoints {
+            soonest = soonest.min(endpoint.out_for(until_probed)?);
+        }
+        Some(soonest)
+    }
+}
+
 impl Target {
-    fn new(settings: &Upstream, trust: &Trust) -> Result<Self, UpstreamError> {
+    fn new(settings: &Upstream, known: (&Trust, &Standings)) -> Result<Self, UpstreamError> {
         let mut kinds = settings.endpoints.iter().map(|endpoint| endpoint.place.speaks_tls());
         let first = kinds.next();
         if first.is_none()
@@ -176,7 +229,7 @@ impl Target {
             return Err(UpstreamError::Endpoints(settings.name.clone()));
         }
         let endpoints = settings.endpoints.iter();
-        let endpoints = endpoints.map(|one| Endpoint::new(one, settings, trust).map(Arc::new));
+        let endpoints = endpoints.map(|one| Endpoint::new(one, settings, known).map(Arc::new));
         let plain = (first == Some(false) && !settings.http2).then_some(Plain {
             connect_timeout: settings.connect_timeout,
             read_timeout: settings.read_timeout,
@@ -187,9 +240,24 @@ impl Target {
             name: settings.name.clone(),
             endpoints: endpoints.collect::<Result<_, _>>()?,
             balance: settings.balance,
+            health: settings.health.clone(),
             next: AtomicUsize::new(0),
             plain,
         })
+    }
+
+    /// Those that are good; all, where none is.
+    fn usable(&self) -> Set {
+        let good = Set::of(&self.endpoints, Endpoint::is_good);
+        if good.is_empty() { Set::of(&self.endpoints, |_| true) } else { good }
+    }
+
+    /// Whether others than the one at `place` are good.
+    fn others(&self, place: usize) -> Others {
+        let mut this = Set::EMPTY;
+        this.add(place);
+        let good = Set::of(&self.endpoints, Endpoint::is_good).without(this);
+        if good.is_empty() { Others::None } else { Others::Some }
     }
 
     fn sit(&self, attempts: &mut Attempts, key: impl Fn() -> u64) -> Option<()> {
@@ -197,7 +265,7 @@ impl Target {
         let place = match self.endpoints.as_slice() {
             [_] => 0,
             all => {
-                let set = Set::of(all, |_| true).without(attempts.tried);
+                let set = self.usable().without(attempts.tried);
                 let key = if self.balance == Balance::SessionHash { key() } else { 0 };
                 balance::choose(all, set, By { balance: self.balance, turn, key })?
             }
@@ -209,6 +277,8 @@ impl Target {
 }
 
 const MOST_ATTEMPTS: u8 = 3;
+// Nobody is sent away for longer, whatever is known.
+const LONGEST_ABSENCE: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests;

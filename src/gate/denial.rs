@@ -69,6 +69,11 @@ pub enum Denial {
     UpstreamUnreachable,
     /// The upstream did not answer in time.
     UpstreamTimeout,
+    /// No endpoint of the upstream is good, and none could be connected to.
+    UpstreamDown {
+        /// When trying again makes sense.
+        retry_after: Duration,
+    },
     /// The request went through this gateway before (std:112).
     Loop,
     /// The request belongs on a connection that was made for its own host (std:116).
@@ -154,6 +159,7 @@ impl Denial {
             Self::PreflightRefused => (StatusCode::FORBIDDEN, "preflight_refused", Keep, Nothing),
             Self::UpstreamUnreachable => (StatusCode::BAD_GATEWAY, "upstream_unreachable", Keep, Retry),
             Self::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", Keep, Retry),
+            Self::UpstreamDown { .. } => (StatusCode::SERVICE_UNAVAILABLE, "upstream_down", Keep, Retry),
             Self::Loop => (StatusCode::LOOP_DETECTED, "loop", Keep, Nothing),
             Self::Misdirected => (StatusCode::MISDIRECTED_REQUEST, "misdirected", Keep, Nothing),
         };

@@ -42,6 +42,7 @@ fn denials() -> Vec<Denial> {
         Denial::CookiesTooLarge,
         Denial::Misdirected,
         Denial::BodyTimeout,
+        Denial::UpstreamDown { retry_after: Duration::from_secs(1) },
     ];
     let places = all.iter().map(|denial| match denial {
         Denial::NoRoute => 0,
@@ -73,8 +74,9 @@ fn denials() -> Vec<Denial> {
         Denial::CookiesTooLarge => 26,
         Denial::Misdirected => 27,
         Denial::BodyTimeout => 28,
+        Denial::UpstreamDown { .. } => 29,
     });
-    assert!(places.eq(0..29), "a denial is missing from the table");
+    assert!(places.eq(0..30), "a denial is missing from the table");
     all
 }
 
@@ -185,7 +187,10 @@ fn what_exactly_was_wrong_is_told_to_programs_only() {
 fn a_fault_says_that_the_login_stands_and_only_an_ended_session_says_otherwise() {
     for denial in denials() {
         let text = body(&error_page(&denial, ID, &links())).to_owned();
-        if matches!(denial, Denial::UpstreamUnreachable | Denial::UpstreamTimeout) {
+        if matches!(
+            denial,
+            Denial::UpstreamUnreachable | Denial::UpstreamTimeout | Denial::UpstreamDown { .. }
+        ) {
             assert!(text.contains("Your login is not affected"), "{denial:?}");
         }
         if matches!(denial, Denial::ProviderUnavailable { .. } | Denial::StoreUnavailable { .. }) {

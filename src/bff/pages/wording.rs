@@ -90,7 +90,7 @@ pub(super) const fn of(denial: &Denial) -> Wording {
         Denial::PreflightRefused => {
             ("This request was stopped", "Pages of that website may not read what this address answers.")
         }
-        Denial::UpstreamUnreachable => (
+        Denial::UpstreamUnreachable | Denial::UpstreamDown { .. } => (
             "The service is not reachable",
             "The part behind this page does not answer. Your login is not affected.",
         ),

@@ -1,5 +1,7 @@
 //! `upstreams`, and the upstreams that routes name by their URL.
 
+mod health;
+
 use std::ops::Range;
 
 use http::HeaderValue;
@@ -92,9 +94,11 @@ impl Upstreams {
 }
 
 fn upstream(name: &str, raw: raw::Upstream, findings: &mut Findings) -> Option<Upstream> {
-    if let Some(health) = &raw.health {
-        findings.not_yet(&health.at, "health probes of upstreams");
-    }
+    let health = match raw.health {
+        Some(raw) => health::probes(raw.value, findings).map(Some),
+        None => Some(None),
+    };
+    let eject = raw.eject.and_then(|raw| health::eject(raw.value, findings));
     let endpoints = raw.endpoints.and_then(|list| endpoints(list, findings));
     let host = raw.host.and_then(|text| host(&text, findings));
     let mut upstream = new(name.to_owned(), endpoints?, raw.timeouts?.value, findings)?;
@@ -104,6 +108,8 @@ fn upstream(name: &str, raw: raw::Upstream, findings: &mut Findings) -> Option<U
         raw::Balance::SessionHash => Balance::SessionHash,
     };
     upstream.host = host?;
+    upstream.health = health?;
+    upstream.eject = eject?;
     upstream.ca_file = raw.ca_file.map(|path| path.value);
     upstream.http2 = raw.http2?.value;
     Some(upstream)
@@ -160,6 +166,8 @@ fn new(
         name,
         endpoints,
         balance: Balance::RoundRobin,
+        health: None,
+        eject: None,
         host: HostField::Keep,
         ca_file: None,
         http2: false,
@@ -170,18 +178,19 @@ fn new(
     })
 }
 
+fn is_host(text: &str) -> bool {
+    let authority = text.parse::<Authority>();
+    authority.is_ok_and(|authority| !authority.host().is_empty() && !authority.as_str().contains('@'))
+}
+
 fn host(text: &At<String>, findings: &mut Findings) -> Option<HostField> {
     match text.value.as_str() {
         "keep" => return Some(HostField::Keep),
         "upstream" => return Some(HostField::Endpoint),
         _ => {}
     }
-    let is_host = text
-        .value
-        .parse::<Authority>()
-        .is_ok_and(|authority| !authority.host().is_empty() && !authority.as_str().contains('@'));
     match HeaderValue::from_str(&text.value) {
-        Ok(value) if is_host => Some(HostField::Text(value)),
+        Ok(value) if is_host(&text.value) => Some(HostField::Text(value)),
         Ok(_) | Err(_) => {
             findings
                 .report(&text.at, "not a host")

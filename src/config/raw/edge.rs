@@ -120,7 +120,7 @@ section! {
         endpoints: Vec<At<Endpoint>>,
     }
     optional {
-        /// How its servers are probed. Not supported yet.
+        /// How its endpoints are probed. They are not where it is not given.
         health: Health,
         /// A PEM file of the certificates that vouch for it, instead of the machine's roots.
         ca_file: PathBuf,
@@ -128,6 +128,8 @@ section! {
     defaults {
         /// Which of its endpoints serves a request.
         balance: Balance = "round_robin",
+        /// When an endpoint is passed over because requests fail.
+        eject: Eject = {},
         /// What it is told as `Host`: `keep` for what the client sent, `upstream` for host and port of the endpoint, or
         /// a host that stands here.
         host: String = "keep",
@@ -214,18 +216,43 @@ impl JsonSchema for Endpoint {
 }
 
 section! {
-    /// How an upstream's servers are probed.
-    #[expect(dead_code, reason = "declared so that it is refused by name")]
+    /// How an upstream's endpoints are probed.
     Health
     required {
-        /// The path that is asked for.
+        /// The path that is asked for, by `GET`: `/healthz`.
         path: String,
     }
+    optional {
+        /// What is sent as `Host`. Host and port of the endpoint where it is not given.
+        host: String,
+    }
     defaults {
-        /// The time between two probes.
+        /// The time between two probes of an endpoint.
         interval: Period = "10s",
         /// How long a probe may take.
         timeout: Period = "2s",
+        /// Good probes in a row after which an endpoint is up again.
+        healthy: u32 = 2,
+        /// Bad probes in a row after which it is down.
+        unhealthy: u32 = 3,
+        /// The statuses of a good answer: `200-399`, `204`.
+        status: String = "200-399",
+    }
+}
+
+section! {
+    /// When an endpoint is passed over because requests fail: no connection, one that breaks, no answer in time. Never
+    /// the last one.
+    Eject
+    defaults {
+        /// Requests that fail in a row; 0 for never.
+        failures: u32 = 5,
+        /// For how long, the first time. Each time that follows soon is twice as long.
+        time: Period = "30s",
+        /// For how long at most.
+        most: Period = "5m",
+        /// Statuses that count as failures, such as 502, 503 and 504.
+        statuses: Vec<At<u32>> = [],
     }
 }
 

@@ -96,7 +96,6 @@ fn the_common_file_is_refused_for_what_is_not_built_yet_and_nothing_else() {
         [
             "10:26 `private_key_jwt`: not yet supported",
             "26:1 access tokens that clients bring themselves: not yet supported",
-            "33:78 health probes of upstreams: not yet supported",
             "39:11 this kind of `auth`: not yet supported",
             "40:14 requirements on scopes and claims: not yet supported",
         ]

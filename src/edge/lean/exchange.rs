@@ -152,16 +152,17 @@ impl Exchange<'_> {
     async fn try_connect(&mut self, plain: &Plain, age: Age) -> Result<Peer, Failure> {
         let seat = self.call.seat(self.asked.from.peer).ok_or(Failure::Unreachable)?;
         let address = seat.address().await.ok_or(Failure::Unresolved)?;
-        if age == Age::Pooled
-            && let Some(wire) = self.worker.pool.take(address)
-        {
-            return Ok(Peer::new(wire, address.clone(), Age::Pooled));
-        }
-        match timeout(plain.connect_timeout, Wire::connect(address)).await {
-            Ok(Ok(wire)) => Ok(Peer::new(wire, address.clone(), Age::Fresh)),
-            Ok(Err(_)) => Err(Failure::Unreachable),
-            Err(_) => Err(Failure::ConnectTimeout),
-        }
+        let pooled = if age == Age::Pooled { self.worker.pool.take(address) } else { None };
+        let peer = if let Some(wire) = pooled {
+            Peer::new(wire, address.clone(), Age::Pooled)
+        } else {
+            let connecting = timeout(plain.connect_timeout, Wire::connect(address));
+            let connected = connecting.await.map_err(|_| Failure::ConnectTimeout)?;
+            let wire = connected.map_err(|_| Failure::Unreachable)?;
+            Peer::new(wire, address.clone(), Age::Fresh)
+        };
+        self.call.connected();
+        Ok(peer)
     }
 
     async fn exchange_heads(&mut self, peer: &mut Peer, plain: &Plain) -> Result<ResponseHead, Failure> {
@@ -192,7 +193,10 @@ impl Exchange<'_> {
                     write::informational(&mut out, &response);
                     self.tell(&out).await?;
                 }
-                _ => return Ok(response),
+                status => {
+                    self.call.answered(status);
+                    return Ok(response);
+                }
             }
         }
         Err(Failure::BadResponse)
@@ -346,7 +350,10 @@ impl Exchange<'_> {
             self.call.outcome = end.label();
             return After::Cut;
         }
-        let denial = failure.denial();
+        if failure.is_the_endpoints() {
+            self.call.broke();
+        }
+        let denial = failure.denial().map(|denial| self.call.known(denial));
         self.call.report(failure.blame(), failure.kind(), denial.as_ref());
         // Part of a response may have gone out already, or nobody takes one: all that is left is to end it short.
         let may_answer = self.call.status == 0 && failure.blame() == Blame::Upstream;

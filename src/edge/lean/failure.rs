@@ -62,6 +62,21 @@ impl Failure {
         }
     }
 
+    /// Whether it speaks against the endpoint. Connections that could not be made are counted where they are tried.
+    pub(super) const fn is_the_endpoints(self) -> bool {
+        match self {
+            Self::Died | Self::Broken | Self::ReadTimeout | Self::WriteTimeout => true,
+            Self::ClientGone
+            | Self::ClientSlow
+            | Self::Unresolved
+            | Self::Unreachable
+            | Self::ConnectTimeout
+            | Self::Unwritable
+            | Self::BadResponse
+            | Self::MustEnd(_) => false,
+        }
+    }
+
     /// How logs call it: in pingora's words, so that one search finds both.
     pub(super) const fn kind(self) -> &'static str {
         match self {

@@ -173,6 +173,20 @@ pub(super) fn error_of(denial: Denial) -> Box<Error> {
 const TOO_LARGE: ErrorType = ErrorType::Custom("BodyTooLarge");
 const TOO_SLOW: ErrorType = ErrorType::Custom("BodyTooSlow");
 
+/// Whether a failure speaks against the endpoint: its connection broke, or it did not answer in time.
+pub(super) fn is_the_endpoints(error: &Error) -> bool {
+    let broken = matches!(
+        error.root_etype(),
+        ErrorType::ConnectionClosed
+            | ErrorType::ReadError
+            | ErrorType::WriteError
+            | ErrorType::ReadTimedout
+            | ErrorType::WriteTimedout
+            | ErrorType::H2Error
+    );
+    broken && *error.esource() == ErrorSource::Upstream
+}
+
 /// Who caused a failure.
 pub(super) fn blame_of(session: &mut Session, error: &Error) -> Blame {
     if is_slow_client(session, error) {

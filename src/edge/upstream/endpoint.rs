@@ -4,8 +4,9 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use pingora::protocols::l4::socket::SocketAddr as SocketAddress;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
@@ -14,10 +15,10 @@ use url::{Host, Url};
 use super::address::Address;
 use super::balance;
 use super::name::Name;
-use super::standing::Standing;
+use super::standing::{Others, Standing, Standings};
 use super::trust::Trust;
 use super::{UpstreamError, peer};
-use crate::edge::settings::{self, HostField, Place, Upstream};
+use crate::edge::settings::{self, Eject, HostField, Place, Upstream};
 
 /// One server.
 pub(super) struct Endpoint {
@@ -29,9 +30,28 @@ pub(super) struct Endpoint {
     pub(super) standing: Arc<Standing>,
     /// What it is told as `Host`; `None` for what the client sent.
     host: Option<HeaderValue>,
+    /// Host and port of it.
+    pub(super) authority: HeaderValue,
+    eject: Option<Eject>,
+    watched: Watched,
     source: Source,
     /// What pingora is told of it, but for an address that is looked up.
     template: HttpPeer,
+}
+
+/// Whether it is probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Watched {
+    Yes,
+    No,
+}
+
+/// Where a connection to an endpoint goes.
+#[derive(Debug)]
+pub(super) struct Aim {
+    /// Whose turn it was among the addresses, and how often that went on.
+    turn: usize,
+    address: Option<Address>,
 }
 
 /// Where its addresses come from.
@@ -50,27 +70,104 @@ impl Endpoint {
     pub(super) fn new(
         settings: &settings::Endpoint,
         upstream: &Upstream,
-        trust: &Trust,
+        (trust, standings): (&Trust, &Standings),
     ) -> Result<Self, UpstreamError> {
         let name = settings.place.to_string();
         let (source, template) = match &settings.place {
             Place::Url(url) => at_url(url, upstream, trust)?,
             Place::Unix(path) => at_socket(path, upstream)?,
         };
+        let authority = HeaderValue::from_str(&authority(&settings.place))
+            .map_err(|_| UpstreamError::Url(upstream.name.clone()))?;
         let host = match &upstream.host {
             HostField::Keep => None,
-            HostField::Endpoint => HeaderValue::from_str(&authority(&settings.place)).ok(),
+            HostField::Endpoint => Some(authority.clone()),
             HostField::Text(text) => Some(text.clone()),
         };
         Ok(Self {
             weight: settings.weight.max(1),
             seed: balance::seed(&name),
+            standing: standings.of(&upstream.name, &name),
             name,
-            standing: Arc::default(),
             host,
+            authority,
+            eject: upstream.eject.clone(),
+            watched: if upstream.health.is_some() { Watched::Yes } else { Watched::No },
             source,
             template,
         })
+    }
+
+    /// Whether requests should come.
+    pub(super) fn is_good(&self) -> bool {
+        self.out_for(Duration::ZERO).is_none()
+    }
+
+    /// How much longer none should come; where only a probe can tell, `until_probed`.
+    pub(super) fn out_for(&self, until_probed: Duration) -> Option<Duration> {
+        if self.watched == Watched::Yes && self.standing.is_down() {
+            return Some(until_probed);
+        }
+        self.eject.as_ref().and_then(|_| self.standing.ejected_for())
+    }
+
+    /// A request was answered.
+    pub(super) fn answered(&self, status: StatusCode, others: impl FnOnce() -> Others) {
+        let Some(eject) = &self.eject else { return };
+        if eject.statuses.contains(&status) {
+            self.standing.failed(eject, others);
+        } else {
+            self.standing.succeeded(eject);
+        }
+    }
+
+    /// A request failed: no connection, none that lasted, or no answer in time.
+    pub(super) fn failed(&self, others: impl FnOnce() -> Others) {
+        if let Some(eject) = &self.eject {
+            self.standing.failed(eject, others);
+        }
+    }
+
+    /// Aims at the address whose turn it is.
+    pub(super) fn aim(&self) -> Aim {
+        let turn = match &self.source {
+            Source::Fixed(_) => 0,
+            Source::Name(name) => name.turn(),
+        };
+        Aim { turn, address: None }
+    }
+
+    /// Where to connect to; `None` where the name has no address.
+    pub(super) async fn address<'a>(&self, aim: &'a mut Aim) -> Option<&'a Address> {
+        aim.address = match &self.source {
+            Source::Fixed(address) => Some(address.clone()),
+            Source::Name(name) => name.address(aim.turn).await.map(Address::Inet),
+        };
+        aim.address.as_ref()
+    }
+
+    /// The same in pingora's words.
+    pub(super) async fn peer(&self, aim: &mut Aim) -> pingora::Result<Box<HttpPeer>> {
+        let mut peer = Box::new(self.template.clone());
+        let fixed = matches!(self.source, Source::Fixed(_));
+        match self.address(aim).await {
+            Some(_) if fixed => {}
+            Some(Address::Inet(address)) => peer._address = SocketAddress::Inet(*address),
+            // No name resolves to a socket.
+            Some(Address::Unix(_)) | None => {
+                let error = Error::explain(ErrorType::ConnectError, "the host name does not resolve");
+                return Err(error.into_up());
+            }
+        }
+        Ok(peer)
+    }
+
+    /// A connection could not be made: the next one goes to another address, where there is one.
+    pub(super) fn move_on(&self, aim: &mut Aim) {
+        aim.turn = aim.turn.wrapping_add(1);
+        if let (Source::Name(name), Some(Address::Inet(address))) = (&self.source, &aim.address) {
+            name.avoid(*address);
+        }
     }
 
     /// How many addresses it is known to have.
@@ -86,7 +183,7 @@ impl Endpoint {
     pub(super) fn told(url: &str, weight: u32) -> Arc<Self> {
         let settings = super::tests::upstream(&[url]);
         let endpoint = settings::Endpoint { weight, ..settings.endpoints[0].clone() };
-        Arc::new(Self::new(&endpoint, &settings, &Trust::of(&[])).unwrap())
+        Arc::new(Self::new(&endpoint, &settings, (&Trust::of(&[]), &Standings::default())).unwrap())
     }
 
     #[cfg(test)]
@@ -151,55 +248,29 @@ fn authority(place: &Place) -> String {
 /// A request's seat at an endpoint: it counts there for as long as this exists.
 pub(in crate::edge) struct Seat {
     endpoint: Arc<Endpoint>,
-    /// Whose turn it was among the addresses, and how often that went on.
-    turn: usize,
-    address: Option<Address>,
+    aim: Aim,
 }
 
 impl Seat {
     /// Sits down; `None` where no seat is free.
     pub(super) fn at(endpoint: &Arc<Endpoint>) -> Option<Self> {
-        if !endpoint.standing.enter(None) {
-            return None;
-        }
-        let turn = match &endpoint.source {
-            Source::Fixed(_) => 0,
-            Source::Name(name) => name.turn(),
-        };
-        Some(Self { endpoint: Arc::clone(endpoint), turn, address: None })
+        let seated = endpoint.standing.enter(None);
+        seated.then(|| Self { endpoint: Arc::clone(endpoint), aim: endpoint.aim() })
     }
 
     /// Where to connect to; `None` where the name has no address.
     pub(in crate::edge) async fn address(&mut self) -> Option<&Address> {
-        self.address = match &self.endpoint.source {
-            Source::Fixed(address) => Some(address.clone()),
-            Source::Name(name) => name.address(self.turn).await.map(Address::Inet),
-        };
-        self.address.as_ref()
+        self.endpoint.address(&mut self.aim).await
     }
 
     /// The same in pingora's words.
     pub(in crate::edge) async fn peer(&mut self) -> pingora::Result<Box<HttpPeer>> {
-        let mut peer = Box::new(self.endpoint.template.clone());
-        let fixed = matches!(self.endpoint.source, Source::Fixed(_));
-        match self.address().await {
-            Some(_) if fixed => {}
-            Some(Address::Inet(address)) => peer._address = SocketAddress::Inet(*address),
-            // No name resolves to a socket.
-            Some(Address::Unix(_)) | None => {
-                let error = Error::explain(ErrorType::ConnectError, "the host name does not resolve");
-                return Err(error.into_up());
-            }
-        }
-        Ok(peer)
+        self.endpoint.peer(&mut self.aim).await
     }
 
-    /// The connection could not be made: the next one goes to another address, where there is one.
+    /// The connection could not be made.
     pub(super) fn move_on(&mut self) {
-        self.turn = self.turn.wrapping_add(1);
-        if let (Source::Name(name), Some(Address::Inet(address))) = (&self.endpoint.source, &self.address) {
-            name.avoid(*address);
-        }
+        self.endpoint.move_on(&mut self.aim);
     }
 
     /// What the endpoint is told as `Host`; `None` for what the client sent.

@@ -20,6 +20,11 @@ impl Moment {
         Self(self.0.saturating_add(millis(time)))
     }
 
+    /// How long after `earlier` it is; nothing where it is before.
+    pub(super) const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
     pub(super) const fn to_bits(self) -> u64 {
         self.0
     }

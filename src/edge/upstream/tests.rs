@@ -9,6 +9,8 @@ pub(super) fn upstream(urls: &[&str]) -> Upstream {
         name: "orders".to_owned(),
         endpoints: urls.iter().map(endpoint).collect(),
         balance: Balance::RoundRobin,
+        health: None,
+        eject: None,
         host: HostField::Keep,
         ca_file: None,
         http2: false,
@@ -17,6 +19,10 @@ pub(super) fn upstream(urls: &[&str]) -> Upstream {
         write_timeout: Duration::from_secs(1),
         idle_timeout: Duration::from_secs(1),
     }
+}
+
+fn new(urls: &[&str]) -> Result<Upstreams, UpstreamError> {
+    Upstreams::new(&[upstream(urls)], &Standings::default())
 }
 
 const FIRST: UpstreamId = UpstreamId(0);
@@ -30,23 +36,23 @@ async fn address(upstreams: &Upstreams, attempts: &mut Attempts) -> Option<Strin
 fn a_certificate_is_always_verified_against_a_name() {
     tls::install_provider();
     for url in ["https://10.0.0.1", "https://[::1]:8443"] {
-        let error = Upstreams::new(&[upstream(&[url])]).unwrap_err();
+        let error = new(&[url]).unwrap_err();
         assert!(matches!(error, UpstreamError::Name(_)), "{error}");
     }
 }
 
 #[test]
 fn endpoints_are_http_or_https_and_alike() {
-    assert!(matches!(Upstreams::new(&[upstream(&["ftp://h/"])]), Err(UpstreamError::Url(_))));
+    assert!(matches!(new(&["ftp://h/"]), Err(UpstreamError::Url(_))));
     let many = vec!["http://a"; 65];
     for urls in [&["http://a", "https://b"][..], &[], &many] {
-        assert!(matches!(Upstreams::new(&[upstream(urls)]), Err(UpstreamError::Endpoints(_))));
+        assert!(matches!(new(urls), Err(UpstreamError::Endpoints(_))));
     }
 }
 
 #[tokio::test]
 async fn requests_go_from_endpoint_to_endpoint() {
-    let upstreams = Upstreams::new(&[upstream(&["http://192.0.2.1:81", "http://192.0.2.2:81"])]).unwrap();
+    let upstreams = new(&["http://192.0.2.1:81", "http://192.0.2.2:81"]).unwrap();
     for expected in ["192.0.2.1:81", "192.0.2.2:81", "192.0.2.1:81"] {
         let mut attempts = Attempts::default();
         assert_eq!(address(&upstreams, &mut attempts).await.unwrap(), expected);
@@ -57,7 +63,7 @@ async fn requests_go_from_endpoint_to_endpoint() {
 
 #[tokio::test]
 async fn an_attempt_after_a_failed_one_goes_elsewhere() {
-    let upstreams = Upstreams::new(&[upstream(&["http://192.0.2.1:81", "http://192.0.2.2:81"])]).unwrap();
+    let upstreams = new(&["http://192.0.2.1:81", "http://192.0.2.2:81"]).unwrap();
     let mut attempts = Attempts::default();
     let first = address(&upstreams, &mut attempts).await.unwrap();
     assert!(upstreams.may_try_another(FIRST, &mut attempts));
@@ -69,7 +75,7 @@ async fn an_attempt_after_a_failed_one_goes_elsewhere() {
 
 #[tokio::test]
 async fn all_addresses_of_a_name_are_tried_at_most_three() {
-    let upstreams = Upstreams::new(&[upstream(&["http://many.invalid:81"])]).unwrap();
+    let upstreams = new(&["http://many.invalid:81"]).unwrap();
     let addresses = [1, 2, 3, 4].map(|last| ([192, 0, 2, last], 81).into());
     upstreams.all[0].endpoints[0].host_name().unwrap().tell(&addresses);
     let mut attempts = Attempts::default();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bearward::base::tasks::Tasks;
 use bearward::base::time::{Clock, SystemClock};
 use bearward::base::tls;
 use bearward::base::tls::server::Terms;
@@ -28,6 +29,7 @@ use bearward::session::sessions::Sessions;
 use bearward::telemetry::metrics as telemetry;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
+use tokio::runtime::Handle;
 use url::Url;
 
 use super::session::{session_cookie, sessions};
@@ -55,6 +57,7 @@ pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
     pub(crate) metrics: telemetry::Metrics,
     sessions: Sessions,
+    counts: Arc<Metrics>,
     drain: Drain,
 }
 
@@ -65,6 +68,8 @@ impl Wanted {
                 name: "echo".to_owned(),
                 endpoints: vec![endpoint(&format!("http://{upstream}"))],
                 balance: Balance::RoundRobin,
+                health: None,
+                eject: None,
                 host: HostField::Keep,
                 ca_file: None,
                 http2: false,
@@ -101,7 +106,7 @@ impl Wanted {
         }
     }
 
-    async fn live(&self, metrics: &telemetry::Metrics) -> (Live, Sessions) {
+    async fn live(&self, metrics: &telemetry::Metrics, counts: Arc<Metrics>) -> (Live, Sessions) {
         tls::install_provider();
         let public_url: Url = "https://app.example".parse().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -121,8 +126,8 @@ impl Wanted {
         let live = Live {
             gate: Arc::new(Gate::new(table, Origins::new(&public_url, &[]), None, sessions.clone())),
             bff: Arc::new(bff),
-            upstreams: Upstreams::new(std::slice::from_ref(&self.upstream)).unwrap(),
-            metrics: Arc::new(metrics.register(Metrics::register)),
+            upstreams: Upstreams::new(std::slice::from_ref(&self.upstream), counts.standings()).unwrap(),
+            metrics: counts,
             public_url,
             forwarding: self.forwarding.clone(),
         };
@@ -139,7 +144,8 @@ impl Wanted {
 
     pub(crate) async fn start(self) -> Gateway {
         let metrics = telemetry::Metrics::new();
-        let (live, sessions) = self.live(&metrics).await;
+        let counts = Arc::new(metrics.register(Metrics::register));
+        let (live, sessions) = self.live(&metrics, Arc::clone(&counts)).await;
         let settings = Settings {
             listeners: vec![self.listener()],
             admin: None,
@@ -150,16 +156,30 @@ impl Wanted {
             fast_path: self.fast_path,
             forwarding: self.forwarding,
         };
-        let edge = Edge::start(&settings, &Arc::new(live), &mut Inherited::default()).unwrap();
+        let edge = Edge::start(
+            &settings,
+            &Arc::new(live),
+            &mut Inherited::default(),
+            &Tasks::new(Handle::current()),
+        )
+        .unwrap();
         let address = edge.addresses()[0];
-        Gateway { edge: Some(edge), address, metrics, sessions, drain: self.drain }
+        Gateway { edge: Some(edge), address, metrics, sessions, counts, drain: self.drain }
     }
 }
 
 impl Gateway {
     /// Replaces what is served by, while connections stay.
     pub(crate) async fn reload(&self, wanted: &Wanted) -> Result<Vec<SocketAddr>, ReplaceError> {
-        let (live, _) = wanted.live(&telemetry::Metrics::new()).await;
+        let metrics = telemetry::Metrics::new();
+        let counts = Arc::new(metrics.register(Metrics::register));
+        let (live, _) = wanted.live(&metrics, counts).await;
+        self.edge.as_ref().unwrap().replace(&[wanted.listener()], &Arc::new(live))
+    }
+
+    /// The same, and what was known of endpoints is known still.
+    pub(crate) async fn reload_known(&self, wanted: &Wanted) -> Result<Vec<SocketAddr>, ReplaceError> {
+        let (live, _) = wanted.live(&telemetry::Metrics::new(), Arc::clone(&self.counts)).await;
         self.edge.as_ref().unwrap().replace(&[wanted.listener()], &Arc::new(live))
     }
 

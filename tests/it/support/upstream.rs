@@ -3,13 +3,13 @@
 //! `/sse` streams three events, each after a permit; `/busy` streams without a pause, `/endless` as
 //! much as is taken; `/slow` answers after a permit; `/large` sends 300 KB;
 //! `/set-cookie` sets cookies; `/cached` says how long it may be cached; `/ws` echoes a WebSocket; `/silent` never
-//! answers; everything else echoes the request as JSON.
+//! answers; `/status/…` answers with that status, `/healthz` with the one that is wanted; everything else echoes the request as JSON.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,6 +38,10 @@ struct State {
     open: watch::Sender<usize>,
     pieces: AtomicUsize,
     permits: Semaphore,
+    /// How probes are answered.
+    health: AtomicU16,
+    /// Target and host of the last probe.
+    probed: Mutex<Vec<String>>,
 }
 
 /// A response that goes on; its end is told by its drop.
@@ -115,6 +119,20 @@ impl Upstream {
         }
     }
 
+    /// Answers probes (`/healthz`) with this status.
+    pub(crate) fn be_ill(&self, status: u16) {
+        self.state.health.store(status, Ordering::SeqCst);
+    }
+
+    /// Target and host of the last probe; nothing where there was none.
+    pub(crate) fn probed(&self) -> Vec<String> {
+        self.state.probed.lock().unwrap().clone()
+    }
+
+    pub(crate) fn forget_probes(&self) {
+        self.state.probed.lock().unwrap().clear();
+    }
+
     /// Lets one waiting answer, or one event, go.
     pub(crate) fn permit(&self) {
         self.state.permits.add_permits(1);
@@ -129,6 +147,8 @@ impl Default for State {
             open: watch::Sender::new(0),
             pieces: AtomicUsize::new(0),
             permits: Semaphore::new(0),
+            health: AtomicU16::new(200),
+            probed: Mutex::default(),
         }
     }
 }
@@ -140,6 +160,11 @@ async fn serve(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, state: 
 }
 
 async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Response<Body>, Infallible> {
+    if request.uri().path() == "/healthz" {
+        let host = request.headers().get("host").map_or("", |host| host.to_str().unwrap());
+        *state.probed.lock().unwrap() = vec![request.uri().to_string(), host.to_owned()];
+        return Ok(status(state.health.load(Ordering::SeqCst)));
+    }
     state.requests.fetch_add(1, Ordering::SeqCst);
     Ok(match request.uri().path() {
         "/sse" | "/api/sse" => sse(state),
@@ -167,6 +192,7 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
             response
         }
         "/ws" | "/api/ws" => websocket(request, &state),
+        path if path.starts_with("/status/") => status(path["/status/".len()..].parse().unwrap()),
         _ => echo(request).await,
     })
 }
@@ -187,6 +213,12 @@ async fn echo(request: Request<Incoming>) -> Response<Body> {
         "length": body.len(),
     });
     full(seen.to_string())
+}
+
+fn status(code: u16) -> Response<Body> {
+    let mut response = full("");
+    *response.status_mut() = StatusCode::from_u16(code).unwrap();
+    response
 }
 
 fn sse(state: Arc<State>) -> Response<Body> {
