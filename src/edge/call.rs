@@ -138,6 +138,13 @@ impl Call {
         self.live.upstreams.seat(plan.route.upstream, &mut self.attempts, key)
     }
 
+    /// Counts an attempt whose connection died before a byte of the response, and says whether another may follow,
+    /// where the request may be repeated at all.
+    pub(super) fn may_repeat(&mut self) -> bool {
+        let Some(plan) = &self.plan else { return false };
+        self.live.upstreams.may_repeat(plan.route.upstream, &mut self.attempts)
+    }
+
     /// What the endpoint of the attempt under way is told as `Host`; `None` for what the client sent.
     pub(super) fn host(&self) -> Option<&HeaderValue> {
         self.attempts.seat()?.host()

@@ -282,14 +282,17 @@ impl ProxyHttp for Proxy {
         call: &mut Call,
         reused: bool,
     ) -> Box<Error> {
-        if !session.req_header().method.is_idempotent() || session.as_ref().retry_buffer_truncated() {
-            error.set_retry(false);
-        } else {
-            error.retry.decide_reuse(reused);
-        }
+        // RFC 9110 §9.2.2, RFC 9112 §9.3.1, RFC 9113 §8.7: an idle connection may have been closed just then, or its
+        // end was announced. Nothing came back, and what has no body to send may be repeated where that does nothing
+        // twice. pingora would send a body again, too. std:127
+        error.retry.decide_reuse(reused);
+        let repeatable = session.req_header().method.is_idempotent() && session.is_body_empty();
+        let untouched = session.response_written().is_none() && told::nothing_came(&error);
+        let again = error.retry() && repeatable && untouched && call.may_repeat();
+        error.set_retry(again);
         // One that waits for a client's body is not to blame.
         let blame = told::blame_of(session, &error);
-        if !error.retry() && blame == Blame::Upstream && told::is_the_endpoints(&error) {
+        if !again && blame == Blame::Upstream && told::is_the_endpoints(&error) {
             call.broke();
         }
         error

@@ -115,6 +115,8 @@ pub struct Upstream {
     pub health: Option<Health>,
     /// When an endpoint is passed over because requests fail; `None` for never.
     pub eject: Option<Eject>,
+    /// When a request is tried again.
+    pub retries: Retries,
     /// What it is told as `Host`.
     pub host: HostField,
     /// Certificates that vouch for the upstream, instead of the machine's roots.
@@ -210,6 +212,17 @@ pub struct Eject {
     pub most: Duration,
     /// Statuses that count as failures.
     pub statuses: Vec<StatusCode>,
+}
+
+/// When a request is tried again; only ever where nothing can be done twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retries {
+    /// The most attempts of one request; 1 for no retry.
+    pub attempts: u8,
+    /// Retries of 100 requests.
+    pub percent: usize,
+    /// Retries in 10 seconds that there may be besides.
+    pub least: usize,
 }
 
 /// What an upstream is told as `Host`.

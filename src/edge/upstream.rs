@@ -6,6 +6,7 @@
 
 mod address;
 mod balance;
+mod budget;
 mod endpoint;
 mod moment;
 mod name;
@@ -23,6 +24,7 @@ use http::StatusCode;
 
 pub(super) use self::address::Address;
 use self::balance::{By, Set};
+use self::budget::Budget;
 use self::endpoint::Endpoint;
 pub(super) use self::endpoint::Seat;
 pub(super) use self::probe::Probes;
@@ -72,6 +74,7 @@ struct Target {
     endpoints: Vec<Arc<Endpoint>>,
     balance: Balance,
     health: Option<Health>,
+    budget: Budget,
     /// Counts its requests.
     next: AtomicUsize,
     /// Where it speaks HTTP/1.1 without TLS.
@@ -94,6 +97,7 @@ pub(super) struct Attempts {
     seat: Option<Seat>,
     place: usize,
     tried: Set,
+    /// Attempts that failed.
     failed: u8,
     reach: Reach,
 }
@@ -174,14 +178,24 @@ impl Upstreams {
         seat.move_on();
         seat.endpoint().failed(|| target.others(attempts.place));
         attempts.tried.add(attempts.place);
-        if attempts.failed >= MOST_ATTEMPTS {
+        if attempts.failed >= target.budget.attempts() {
             return false;
         }
-        if !target.usable().without(attempts.tried).is_empty() {
+        let elsewhere = !target.usable().without(attempts.tried).is_empty();
+        if elsewhere && target.may_retry().is_some() {
             attempts.seat = None;
             return true;
         }
+        // Another address costs the endpoint nothing, so it costs nothing of the budget.
         seat.endpoint().known_addresses() > usize::from(attempts.failed)
+    }
+
+    /// Counts an attempt whose connection died before a byte of the response, and says whether another may follow.
+    /// Whether the request may be repeated at all is for the caller to know.
+    pub(super) fn may_repeat(&self, id: UpstreamId, attempts: &mut Attempts) -> bool {
+        attempts.failed += 1;
+        let Some(target) = self.all.get(id.0) else { return false };
+        attempts.failed < target.budget.attempts() && target.may_retry().is_some()
     }
 }
 
@@ -241,6 +255,7 @@ impl Target {
             endpoints: endpoints.collect::<Result<_, _>>()?,
             balance: settings.balance,
             health: settings.health.clone(),
+            budget: Budget::new(&settings.retries),
             next: AtomicUsize::new(0),
             plain,
         })
@@ -260,8 +275,16 @@ impl Target {
         if good.is_empty() { Others::None } else { Others::Some }
     }
 
+    fn may_retry(&self) -> Option<()> {
+        self.budget.take(self.next.load(Ordering::Relaxed))
+    }
+
     fn sit(&self, attempts: &mut Attempts, key: impl Fn() -> u64) -> Option<()> {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        // What is tried again is not counted again.
+        let turn = match attempts.failed {
+            0 => self.next.fetch_add(1, Ordering::Relaxed),
+            _ => self.next.load(Ordering::Relaxed),
+        };
         let place = match self.endpoints.as_slice() {
             [_] => 0,
             all => {
@@ -276,7 +299,6 @@ impl Target {
     }
 }
 
-const MOST_ATTEMPTS: u8 = 3;
 // Nobody is sent away for longer, whatever is known.
 const LONGEST_ABSENCE: Duration = Duration::from_secs(30);
 

@@ -70,8 +70,8 @@ impl Worker {
             ca_file,
             // Idle connections to upstreams that one worker keeps.
             upstream_keepalive_pool_size: 256,
-            // Attempts with other addresses of an upstream that refused a connection.
-            max_retries: 3,
+            // The upstream's own limit is the lower one.
+            max_retries: MOST_ATTEMPTS,
             ..ServerConf::default()
         };
         let app = Arc::new(http_proxy(&Arc::new(conf), proxy));
@@ -104,6 +104,9 @@ impl Worker {
             .spawn(move || runtime.block_on(run(&worker, sockets)))
     }
 }
+
+/// The most attempts that an upstream may allow.
+const MOST_ATTEMPTS: usize = 10;
 
 async fn run(worker: &Arc<Worker>, sockets: Vec<Listening>) {
     for listening in sockets {

@@ -98,6 +98,7 @@ fn upstream(name: &str, raw: raw::Upstream, findings: &mut Findings) -> Option<U
         Some(raw) => health::probes(raw.value, findings).map(Some),
         None => Some(None),
     };
+    let retries = raw.retries.and_then(|raw| health::retries(raw.value, findings));
     let eject = raw.eject.and_then(|raw| health::eject(raw.value, findings));
     let endpoints = raw.endpoints.and_then(|list| endpoints(list, findings));
     let host = raw.host.and_then(|text| host(&text, findings));
@@ -110,6 +111,7 @@ fn upstream(name: &str, raw: raw::Upstream, findings: &mut Findings) -> Option<U
     upstream.host = host?;
     upstream.health = health?;
     upstream.eject = eject?;
+    upstream.retries = retries?;
     upstream.ca_file = raw.ca_file.map(|path| path.value);
     upstream.http2 = raw.http2?.value;
     Some(upstream)
@@ -168,6 +170,7 @@ fn new(
         balance: Balance::RoundRobin,
         health: None,
         eject: None,
+        retries: health::retries(defaults()?, findings)?,
         host: HostField::Keep,
         ca_file: None,
         http2: false,

@@ -130,6 +130,9 @@ section! {
         balance: Balance = "round_robin",
         /// When an endpoint is passed over because requests fail.
         eject: Eject = {},
+        /// When a request is tried again. Only where nothing can be done twice: no connection was made, or one that was
+        /// used before died and the request has no body and is safe or idempotent.
+        retries: Retries = {},
         /// What it is told as `Host`: `keep` for what the client sent, `upstream` for host and port of the endpoint, or
         /// a host that stands here.
         host: String = "keep",
@@ -237,6 +240,19 @@ section! {
         unhealthy: u32 = 3,
         /// The statuses of a good answer: `200-399`, `204`.
         status: String = "200-399",
+    }
+}
+
+section! {
+    /// How often a request is tried again.
+    Retries
+    defaults {
+        /// Attempts of one request, the first one included: 1 to 10.
+        attempts: u32 = 3,
+        /// Retries of 100 requests of the last 10 seconds. Another address of an endpoint is none.
+        percent: u32 = 20,
+        /// Retries in 10 seconds that there may be besides.
+        least: u32 = 10,
     }
 }
 

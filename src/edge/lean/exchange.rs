@@ -131,7 +131,7 @@ impl Exchange<'_> {
                 Ok(response) => return Ok((peer, response)),
                 // RFC 9110 §9.2.2, RFC 9112 §9.3.1: an idle connection may have been closed just then. Nothing came
                 // back, and GET and HEAD may be repeated. std:127
-                Err(Failure::Died) if peer.age == Age::Pooled => age = Age::Fresh,
+                Err(Failure::Died) if peer.age == Age::Pooled && self.call.may_repeat() => age = Age::Fresh,
                 Err(failure) => return Err(failure),
             }
         }

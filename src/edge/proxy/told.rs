@@ -187,6 +187,14 @@ pub(super) fn is_the_endpoints(error: &Error) -> bool {
     broken && *error.esource() == ErrorSource::Upstream
 }
 
+/// Whether a connection ended before a byte of its response. pingora says so in words only.
+pub(super) fn nothing_came(error: &Error) -> bool {
+    let context = error.context.as_ref().map(|context| context.as_str()).unwrap_or_default();
+    context.split_once(READ).is_none_or(|(_, amount)| amount == "0")
+}
+
+const READ: &str = "bytes already read: ";
+
 /// Who caused a failure.
 pub(super) fn blame_of(session: &mut Session, error: &Error) -> Blame {
     if is_slow_client(session, error) {

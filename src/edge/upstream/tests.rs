@@ -1,7 +1,7 @@
 //! Upstreams as the two paths use them.
 
 use super::*;
-use crate::edge::settings::{Endpoint as EndpointSettings, HostField, Place};
+use crate::edge::settings::{Endpoint as EndpointSettings, HostField, Place, Retries};
 
 pub(super) fn upstream(urls: &[&str]) -> Upstream {
     let endpoint = |url: &&str| EndpointSettings { place: Place::Url(url.parse().unwrap()), weight: 1 };
@@ -11,6 +11,7 @@ pub(super) fn upstream(urls: &[&str]) -> Upstream {
         balance: Balance::RoundRobin,
         health: None,
         eject: None,
+        retries: Retries { attempts: 3, percent: 20, least: 10 },
         host: HostField::Keep,
         ca_file: None,
         http2: false,
@@ -86,4 +87,22 @@ async fn all_addresses_of_a_name_are_tried_at_most_three() {
     // Those that failed are passed over by others.
     assert_eq!(address(&upstreams, &mut Attempts::default()).await.unwrap(), "192.0.2.4:81");
     assert_eq!(address(&upstreams, &mut Attempts::default()).await.unwrap(), "192.0.2.4:81");
+}
+
+#[tokio::test]
+async fn an_outage_is_not_multiplied() {
+    let mut settings = upstream(&["http://192.0.2.1:81", "http://192.0.2.2:81"]);
+    settings.retries = Retries { attempts: 2, percent: 20, least: 1 };
+    let upstreams = Upstreams::new(&[settings], &Standings::default()).unwrap();
+    let mut retried = 0;
+    for _ in 0..100 {
+        let mut attempts = Attempts::default();
+        address(&upstreams, &mut attempts).await.unwrap();
+        if upstreams.may_try_another(FIRST, &mut attempts) {
+            retried += 1;
+            address(&upstreams, &mut attempts).await.unwrap();
+            assert!(!upstreams.may_try_another(FIRST, &mut attempts), "two attempts and no more");
+        }
+    }
+    assert_eq!(retried, 21);
 }

@@ -14,8 +14,8 @@ use bearward::edge::inherited::Inherited;
 use bearward::edge::live::Live;
 use bearward::edge::metrics::Metrics;
 use bearward::edge::settings::{
-    Balance, Drain, Endpoint, FastPath, Forwarding, HostField, Limits, Listener, Place, Settings, Tls,
-    TlsFiles, Upstream,
+    Balance, Drain, Endpoint, FastPath, Forwarding, HostField, Limits, Listener, Place, Retries, Settings,
+    Tls, TlsFiles, Upstream,
 };
 use bearward::edge::upstream::Upstreams;
 use bearward::edge::{DrainReport, Edge, ReplaceError};
@@ -70,6 +70,7 @@ impl Wanted {
                 balance: Balance::RoundRobin,
                 health: None,
                 eject: None,
+                retries: Retries { attempts: 3, percent: 20, least: 100 },
                 host: HostField::Keep,
                 ca_file: None,
                 http2: false,

@@ -1,4 +1,4 @@
-//! `health` and `eject` of an upstream.
+//! `health`, `eject` and `retries` of an upstream.
 
 use std::ops::RangeInclusive;
 
@@ -9,7 +9,7 @@ use crate::config::check::{positive, within};
 use crate::config::problems::Findings;
 use crate::config::raw::edge as raw;
 use crate::config::reader::At;
-use crate::edge::settings::{Eject, Health};
+use crate::edge::settings::{Eject, Health, Retries};
 
 /// How endpoints are probed.
 pub(super) fn probes(raw: raw::Health, findings: &mut Findings) -> Option<Health> {
@@ -58,6 +58,14 @@ pub(super) fn eject(raw: raw::Eject, findings: &mut Findings) -> Option<Option<E
     let failures = u32::try_from(failures?).ok()?;
     let eject = Eject { failures, time: time?, most: most?, statuses };
     (eject.statuses.len() == count).then_some((failures > 0).then_some(eject))
+}
+
+/// How often a request is tried again.
+pub(super) fn retries(raw: raw::Retries, findings: &mut Findings) -> Option<Retries> {
+    let attempts = within(raw.attempts, 1..11, findings);
+    let percent = within(raw.percent, 0..101, findings);
+    let least = within(raw.least, 0..1_000_001, findings);
+    Some(Retries { attempts: u8::try_from(attempts?).ok()?, percent: percent?, least: least? })
 }
 
 fn path(text: At<String>, findings: &mut Findings) -> Option<String> {
