@@ -15,7 +15,7 @@ use super::intake::Intake;
 use super::live::Live;
 use super::metrics::FORWARDED;
 use super::streams::{Hold, Streams};
-use super::upstream::{Attempts, Seat, Upstreams};
+use super::upstream::{Attempts, NoSeat, Seat, Upstreams};
 use super::websocket::Frames;
 use crate::gate::admit::answer_kind;
 use crate::gate::denial::Denial;
@@ -131,11 +131,11 @@ impl Call {
         if link == Link::Tls || (for_public && public.scheme() == "https") { "https" } else { "http" }
     }
 
-    /// The seat at an endpoint that the attempt under way has, or a new one gets. `peer` is who asks.
-    pub(super) fn seat(&mut self, peer: Option<IpAddr>) -> Option<&mut Seat> {
-        let plan = self.plan.as_ref()?;
-        let key = || plan.affinity().or(peer.map(number)).unwrap_or_default();
-        self.live.upstreams.seat(plan.route.upstream, &mut self.attempts, key)
+    /// The seat at an endpoint that the attempt under way has, or a new one gets.
+    pub(super) async fn seat(&mut self) -> Result<&mut Seat, NoSeat> {
+        let plan = self.plan.as_ref().ok_or(NoSeat::Nowhere)?;
+        let key = || plan.affinity().or(self.from.address.map(number)).unwrap_or_default();
+        self.live.upstreams.seat(plan.route.upstream, &mut self.attempts, key).await
     }
 
     /// Counts an attempt whose connection died before a byte of the response, and says whether another may follow,

@@ -114,7 +114,7 @@ pub(super) fn serve<'a>(
     call.meet(from.peer, &parts.headers);
     let client = Client::new(io, deadline, worker.limits.idle_timeout, shape.wish);
     let asked = Asked { head, shape, parts, from };
-    Box::pin(Exchange { worker, client, call, asked, looked: Instant::now() }.serve())
+    Box::pin(Exchange { worker, client, call, asked, looked: Instant::now(), head_due: None }.serve())
 }
 
 /// Whether a request goes to an upstream that is spoken to in HTTP/1.1 without TLS, or to none.

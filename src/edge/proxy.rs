@@ -163,10 +163,14 @@ impl ProxyHttp for Proxy {
     }
 
     async fn upstream_peer(&self, session: &mut Session, call: &mut Call) -> pingora::Result<Box<HttpPeer>> {
-        let Some(seat) = call.seat(told::peer(session)) else {
-            return Error::e_explain(ErrorType::InternalError, "a request without an upstream");
+        let seat = call.seat().await.map_err(told::no_seat)?;
+        let mut peer = match seat.peer().await {
+            Ok(peer) => peer,
+            Err(mut error) => {
+                error.set_retry(call.may_try_another());
+                return Err(error);
+            }
         };
-        let mut peer = seat.peer().await?;
         if csrf::is_websocket(&session.req_header().headers) {
             // Both sides of a WebSocket may be silent; only its own pings tell whether anyone is there.
             peer.options.read_timeout = peer.options.read_timeout.map(|silence| silence.max(UPGRADED));

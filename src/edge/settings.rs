@@ -117,6 +117,8 @@ pub struct Upstream {
     pub eject: Option<Eject>,
     /// When a request is tried again.
     pub retries: Retries,
+    /// How many connections to it there may be.
+    pub pool: Pool,
     /// What it is told as `Host`.
     pub host: HostField,
     /// Certificates that vouch for the upstream, instead of the machine's roots.
@@ -131,6 +133,9 @@ pub struct Upstream {
     pub write_timeout: Duration,
     /// How long an idle connection is kept for reuse.
     pub idle_timeout: Duration,
+    /// How long the head of a response may take, from the request and over all attempts; `None` for any time. Kept on
+    /// the fast path.
+    pub head_timeout: Option<Duration>,
 }
 
 /// One server of an upstream.
@@ -223,6 +228,15 @@ pub struct Retries {
     pub percent: usize,
     /// Retries in 10 seconds that there may be besides.
     pub least: usize,
+}
+
+/// How many connections to an endpoint there may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// Idle ones that the fast path keeps, of one core and one address.
+    pub idle: usize,
+    /// Requests under way at once; `None` for any number.
+    pub connections: Option<u64>,
 }
 
 /// What an upstream is told as `Host`.

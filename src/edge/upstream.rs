@@ -21,6 +21,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
 
 pub(super) use self::address::Address;
 use self::balance::{By, Set};
@@ -75,6 +77,10 @@ struct Target {
     balance: Balance,
     health: Option<Health>,
     budget: Budget,
+    /// Told when a request of an endpoint with a limit ends.
+    freed: Arc<Notify>,
+    /// How long a free seat is waited for.
+    patience: Duration,
     /// Counts its requests.
     next: AtomicUsize,
     /// Where it speaks HTTP/1.1 without TLS.
@@ -88,6 +94,25 @@ pub(super) struct Plain {
     pub(super) read_timeout: Duration,
     pub(super) write_timeout: Duration,
     pub(super) idle_timeout: Duration,
+    pub(super) head_timeout: Option<Duration>,
+    /// Idle connections that one core keeps to one address.
+    pub(super) idle: usize,
+}
+
+/// Why there is no seat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoSeat {
+    /// The upstream has no endpoint that could be tried.
+    Nowhere,
+    /// All seats were taken for as long as was waited.
+    Full,
+}
+
+/// What endpoints are made with.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    trust: &'a Trust,
+    standings: &'a Standings,
 }
 
 /// The attempts of one request to reach its upstream.
@@ -131,7 +156,8 @@ impl Upstreams {
     /// Where one could never be reached or verified.
     pub fn new(settings: &[Upstream], standings: &Standings) -> Result<Self, UpstreamError> {
         let trust = Trust::of(settings);
-        let all = settings.iter().map(|one| Target::new(one, (&trust, standings)));
+        let known = Known { trust: &trust, standings };
+        let all = settings.iter().map(|one| Target::new(one, known));
         let all = all.collect::<Result<_, _>>()?;
         Ok(Self { all, ca_file: trust.common() })
     }
@@ -156,17 +182,20 @@ impl Upstreams {
         self.all.iter().all(|target| target.plain.is_some())
     }
 
-    /// The seat of the attempt under way, or of a new one; `None` where the upstream has no endpoint.
-    pub(super) fn seat<'a>(
+    /// The seat of the attempt under way, or of a new one, for as long as connecting may take.
+    pub(super) async fn seat<'a>(
         &self,
         id: UpstreamId,
         attempts: &'a mut Attempts,
         key: impl Fn() -> u64,
-    ) -> Option<&'a mut Seat> {
+    ) -> Result<&'a mut Seat, NoSeat> {
         if attempts.seat.is_none() {
-            self.all.get(id.0)?.sit(attempts, key)?;
+            let target = self.all.get(id.0).ok_or(NoSeat::Nowhere)?;
+            if target.sit(attempts, &key) == Err(NoSeat::Full) {
+                target.wait_and_sit(attempts, &key).await?;
+            }
         }
-        attempts.seat.as_mut()
+        attempts.seat.as_mut().ok_or(NoSeat::Nowhere)
     }
 
     /// Counts an attempt to connect that failed, and says whether another may follow. Nothing was sent yet: it goes
@@ -233,7 +262,7 @@ impl Upstreams {
 }
 
 impl Target {
-    fn new(settings: &Upstream, known: (&Trust, &Standings)) -> Result<Self, UpstreamError> {
+    fn new(settings: &Upstream, known: Known<'_>) -> Result<Self, UpstreamError> {
         let mut kinds = settings.endpoints.iter().map(|endpoint| endpoint.place.speaks_tls());
         let first = kinds.next();
         if first.is_none()
@@ -242,13 +271,16 @@ impl Target {
         {
             return Err(UpstreamError::Endpoints(settings.name.clone()));
         }
+        let freed = Arc::new(Notify::new());
         let endpoints = settings.endpoints.iter();
-        let endpoints = endpoints.map(|one| Endpoint::new(one, settings, known).map(Arc::new));
+        let endpoints = endpoints.map(|one| Endpoint::new(one, settings, known, &freed).map(Arc::new));
         let plain = (first == Some(false) && !settings.http2).then_some(Plain {
             connect_timeout: settings.connect_timeout,
             read_timeout: settings.read_timeout,
             write_timeout: settings.write_timeout,
             idle_timeout: settings.idle_timeout,
+            head_timeout: settings.head_timeout,
+            idle: settings.pool.idle,
         });
         Ok(Self {
             name: settings.name.clone(),
@@ -256,6 +288,8 @@ impl Target {
             balance: settings.balance,
             health: settings.health.clone(),
             budget: Budget::new(&settings.retries),
+            freed,
+            patience: settings.connect_timeout,
             next: AtomicUsize::new(0),
             plain,
         })
@@ -279,7 +313,23 @@ impl Target {
         self.budget.take(self.next.load(Ordering::Relaxed))
     }
 
-    fn sit(&self, attempts: &mut Attempts, key: impl Fn() -> u64) -> Option<()> {
+    async fn wait_and_sit(&self, attempts: &mut Attempts, key: &impl Fn() -> u64) -> Result<(), NoSeat> {
+        let until = Instant::now() + self.patience;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(NoSeat::Full);
+            }
+            // One that sat down before a reload tells nobody here.
+            drop(timeout(left.min(LOOK_AGAIN), self.freed.notified()).await);
+            match self.sit(attempts, key) {
+                Err(NoSeat::Full) => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn sit(&self, attempts: &mut Attempts, key: &impl Fn() -> u64) -> Result<(), NoSeat> {
         // What is tried again is not counted again.
         let turn = match attempts.failed {
             0 => self.next.fetch_add(1, Ordering::Relaxed),
@@ -289,16 +339,22 @@ impl Target {
             [_] => 0,
             all => {
                 let set = self.usable().without(attempts.tried);
+                if set.is_empty() {
+                    return Err(NoSeat::Nowhere);
+                }
+                let set = set.without(Set::of(all, |endpoint| !endpoint.has_room()));
                 let key = if self.balance == Balance::SessionHash { key() } else { 0 };
-                balance::choose(all, set, By { balance: self.balance, turn, key })?
+                balance::choose(all, set, By { balance: self.balance, turn, key }).ok_or(NoSeat::Full)?
             }
         };
+        let endpoint = self.endpoints.get(place).ok_or(NoSeat::Nowhere)?;
         attempts.place = place;
-        attempts.seat = Some(Seat::at(self.endpoints.get(place)?)?);
-        Some(())
+        attempts.seat = Some(Seat::at(endpoint).ok_or(NoSeat::Full)?);
+        Ok(())
     }
 }
 
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 // Nobody is sent away for longer, whatever is known.
 const LONGEST_ABSENCE: Duration = Duration::from_secs(30);
 

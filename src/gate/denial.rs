@@ -69,6 +69,8 @@ pub enum Denial {
     UpstreamUnreachable,
     /// The upstream did not answer in time.
     UpstreamTimeout,
+    /// Every endpoint of the upstream has as many requests as it may have.
+    UpstreamBusy,
     /// No endpoint of the upstream is good, and none could be connected to.
     UpstreamDown {
         /// When trying again makes sense.
@@ -160,6 +162,7 @@ impl Denial {
             Self::UpstreamUnreachable => (StatusCode::BAD_GATEWAY, "upstream_unreachable", Keep, Retry),
             Self::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", Keep, Retry),
             Self::UpstreamDown { .. } => (StatusCode::SERVICE_UNAVAILABLE, "upstream_down", Keep, Retry),
+            Self::UpstreamBusy => (StatusCode::SERVICE_UNAVAILABLE, "upstream_busy", Keep, Retry),
             Self::Loop => (StatusCode::LOOP_DETECTED, "loop", Keep, Nothing),
             Self::Misdirected => (StatusCode::MISDIRECTED_REQUEST, "misdirected", Keep, Nothing),
         };

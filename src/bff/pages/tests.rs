@@ -43,6 +43,7 @@ fn denials() -> Vec<Denial> {
         Denial::Misdirected,
         Denial::BodyTimeout,
         Denial::UpstreamDown { retry_after: Duration::from_secs(1) },
+        Denial::UpstreamBusy,
     ];
     let places = all.iter().map(|denial| match denial {
         Denial::NoRoute => 0,
@@ -75,8 +76,9 @@ fn denials() -> Vec<Denial> {
         Denial::Misdirected => 27,
         Denial::BodyTimeout => 28,
         Denial::UpstreamDown { .. } => 29,
+        Denial::UpstreamBusy => 30,
     });
-    assert!(places.eq(0..30), "a denial is missing from the table");
+    assert!(places.eq(0..31), "a denial is missing from the table");
     all
 }
 
@@ -189,7 +191,10 @@ fn a_fault_says_that_the_login_stands_and_only_an_ended_session_says_otherwise()
         let text = body(&error_page(&denial, ID, &links())).to_owned();
         if matches!(
             denial,
-            Denial::UpstreamUnreachable | Denial::UpstreamTimeout | Denial::UpstreamDown { .. }
+            Denial::UpstreamUnreachable
+                | Denial::UpstreamTimeout
+                | Denial::UpstreamBusy
+                | Denial::UpstreamDown { .. }
         ) {
             assert!(text.contains("Your login is not affected"), "{denial:?}");
         }

@@ -94,6 +94,10 @@ pub(super) const fn of(denial: &Denial) -> Wording {
             "The service is not reachable",
             "The part behind this page does not answer. Your login is not affected.",
         ),
+        Denial::UpstreamBusy => (
+            "Please try again in a moment",
+            "The part behind this page has all it can do. Your login is not affected.",
+        ),
         Denial::UpstreamTimeout => (
             "The service took too long",
             "The part behind this page did not answer in time. Your login is not affected.",

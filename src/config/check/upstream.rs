@@ -13,7 +13,7 @@ use crate::config::nearest::nearest;
 use crate::config::problems::Findings;
 use crate::config::raw::edge as raw;
 use crate::config::reader::{At, defaults};
-use crate::edge::settings::{Balance, Endpoint, HostField, Place, Upstream};
+use crate::edge::settings::{Balance, Endpoint, HostField, Place, Pool, Upstream};
 use crate::gate::settings::UpstreamId;
 
 /// The upstreams found so far. Their order is their ids.
@@ -99,6 +99,7 @@ fn upstream(name: &str, raw: raw::Upstream, findings: &mut Findings) -> Option<U
         None => Some(None),
     };
     let retries = raw.retries.and_then(|raw| health::retries(raw.value, findings));
+    let pool = raw.pool.and_then(|raw| pool(raw.value, findings));
     let eject = raw.eject.and_then(|raw| health::eject(raw.value, findings));
     let endpoints = raw.endpoints.and_then(|list| endpoints(list, findings));
     let host = raw.host.and_then(|text| host(&text, findings));
@@ -111,6 +112,7 @@ fn upstream(name: &str, raw: raw::Upstream, findings: &mut Findings) -> Option<U
     upstream.host = host?;
     upstream.health = health?;
     upstream.eject = eject?;
+    upstream.pool = pool?;
     upstream.retries = retries?;
     upstream.ca_file = raw.ca_file.map(|path| path.value);
     upstream.http2 = raw.http2?.value;
@@ -164,12 +166,17 @@ fn new(
     let read = positive(timeouts.read, findings);
     let write = positive(timeouts.write, findings);
     let idle = positive(timeouts.idle, findings);
+    let head = match timeouts.head {
+        Some(head) => positive(Some(head), findings).map(Some),
+        None => Some(None),
+    };
     Some(Upstream {
         name,
         endpoints,
         balance: Balance::RoundRobin,
         health: None,
         eject: None,
+        pool: pool(defaults()?, findings)?,
         retries: health::retries(defaults()?, findings)?,
         host: HostField::Keep,
         ca_file: None,
@@ -178,6 +185,7 @@ fn new(
         read_timeout: read?,
         write_timeout: write?,
         idle_timeout: idle?,
+        head_timeout: head?,
     })
 }
 
@@ -201,6 +209,15 @@ fn host(text: &At<String>, findings: &mut Findings) -> Option<HostField> {
             None
         }
     }
+}
+
+fn pool(raw: raw::Pool, findings: &mut Findings) -> Option<Pool> {
+    let connections = match raw.connections {
+        Some(number) => within(Some(number), 1..1_000_001, findings).map(|number| Some(number as u64)),
+        None => Some(None),
+    };
+    let idle = within(raw.idle, 0..100_001, findings);
+    Some(Pool { idle: idle?, connections: connections? })
 }
 
 /// The path of a socket.

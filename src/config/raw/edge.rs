@@ -133,6 +133,8 @@ section! {
         /// When a request is tried again. Only where nothing can be done twice: no connection was made, or one that was
         /// used before died and the request has no body and is safe or idempotent.
         retries: Retries = {},
+        /// How many connections to an endpoint there may be.
+        pool: Pool = {},
         /// What it is told as `Host`: `keep` for what the client sent, `upstream` for host and port of the endpoint, or
         /// a host that stands here.
         host: String = "keep",
@@ -273,8 +275,28 @@ section! {
 }
 
 section! {
+    /// How many connections to an endpoint there may be.
+    Pool
+    optional {
+        /// Requests under way at once at one endpoint, on all cores together; over HTTP/1.1 each has a connection of its
+        /// own. One more goes to another endpoint, or waits for as long as connecting may take; then it is a 503. Any
+        /// number where it is not given.
+        connections: u32,
+    }
+    defaults {
+        /// Idle connections that the fast path keeps, of each core to each address.
+        idle: u32 = 256,
+    }
+}
+
+section! {
     /// How long an upstream may take.
     UpstreamTimeouts
+    optional {
+        /// For the head of a response, from the request and over all attempts. For requests on the fast path: elsewhere
+        /// only `read` is kept. Any time where it is not given.
+        head: Period,
+    }
     defaults {
         /// To accept a connection, TLS included.
         connect: Period = "5s",

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, HOST};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Version};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Duration, Instant, timeout};
 
 use super::body::{Body, Step};
 use super::client::{Client, Waited};
@@ -27,7 +27,7 @@ use crate::edge::call::{Blame, Call};
 use crate::edge::deadline::Wait;
 use crate::edge::head_scan::{Ordinary, Wish};
 use crate::edge::streams::LOOK;
-use crate::edge::upstream::Plain;
+use crate::edge::upstream::{NoSeat, Plain};
 use crate::edge::worker::{Worker, phase};
 use crate::edge::{buffers, request_edit, respond, response_edit};
 use crate::gate::denial::Denial;
@@ -43,6 +43,8 @@ pub(super) struct Exchange<'a> {
     pub(super) asked: Asked<'a>,
     /// When it was last seen to that the exchange may go on.
     pub(super) looked: Instant,
+    /// When the head of the response must be there.
+    pub(super) head_due: Option<Instant>,
 }
 
 /// What the client asked for.
@@ -99,8 +101,10 @@ impl Exchange<'_> {
     async fn forward(&mut self, upstream: UpstreamId) -> Result<(), Failure> {
         // `accept` has seen to it; a route of an upstream that is not there is refused like one that is down.
         let plain = self.call.live.upstreams.plain(upstream).ok_or(Failure::Unreachable)?;
+        self.head_due = plain.head_timeout.map(|head| Instant::now() + head);
         self.edit()?;
         let (peer, response) = self.ask(&plain).await?;
+        self.head_due = None;
         self.pass_on(peer, response, &plain).await
     }
 
@@ -141,6 +145,7 @@ impl Exchange<'_> {
         loop {
             let failure = match self.try_connect(plain, age).await {
                 Ok(peer) => return Ok(peer),
+                Err(failure @ (Failure::Busy | Failure::ReadTimeout)) => return Err(failure),
                 Err(failure) => failure,
             };
             if !self.call.may_try_another() {
@@ -150,19 +155,30 @@ impl Exchange<'_> {
     }
 
     async fn try_connect(&mut self, plain: &Plain, age: Age) -> Result<Peer, Failure> {
-        let seat = self.call.seat(self.asked.from.peer).ok_or(Failure::Unreachable)?;
+        let patience = self.patience(plain.connect_timeout)?;
+        let seat = self.call.seat().await.map_err(|why| match why {
+            NoSeat::Full => Failure::Busy,
+            NoSeat::Nowhere => Failure::Unreachable,
+        })?;
         let address = seat.address().await.ok_or(Failure::Unresolved)?;
         let pooled = if age == Age::Pooled { self.worker.pool.take(address) } else { None };
         let peer = if let Some(wire) = pooled {
             Peer::new(wire, address.clone(), Age::Pooled)
         } else {
-            let connecting = timeout(plain.connect_timeout, Wire::connect(address));
+            let connecting = timeout(patience, Wire::connect(address));
             let connected = connecting.await.map_err(|_| Failure::ConnectTimeout)?;
             let wire = connected.map_err(|_| Failure::Unreachable)?;
             Peer::new(wire, address.clone(), Age::Fresh)
         };
         self.call.connected();
         Ok(peer)
+    }
+
+    /// How long one step may take: the head of the response must not be late for it.
+    fn patience(&self, step: Duration) -> Result<Duration, Failure> {
+        let Some(due) = self.head_due else { return Ok(step) };
+        let left = due.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(Failure::ReadTimeout) } else { Ok(left.min(step)) }
     }
 
     async fn exchange_heads(&mut self, peer: &mut Peer, plain: &Plain) -> Result<ResponseHead, Failure> {
@@ -203,7 +219,7 @@ impl Exchange<'_> {
     }
 
     async fn send(&mut self, peer: &mut Peer, head: &[u8], plain: &Plain) -> Result<(), Failure> {
-        let (mut sent, mut wait) = (0, Wait::new(plain.write_timeout));
+        let (mut sent, mut wait) = (0, Wait::new(self.patience(plain.write_timeout)?));
         poll_fn(|cx| match peer.poll_write_all(head, &mut sent, cx) {
             Poll::Ready(written) => Poll::Ready(written.map_err(|_| Failure::Died)),
             Poll::Pending => wait.poll(self.client.deadline, cx).map(|()| Err(Failure::WriteTimeout)),
@@ -227,7 +243,7 @@ impl Exchange<'_> {
 
     /// Reads on, for as long as the client is there and the upstream is not silent for too long; 0 at the end.
     async fn more(&mut self, peer: &mut Peer, plain: &Plain) -> Result<usize, Failure> {
-        let mut left = plain.read_timeout;
+        let mut left = self.patience(plain.read_timeout)?;
         loop {
             let patience = left.min(LOOK);
             let mut wait = Wait::new(patience);
@@ -322,7 +338,7 @@ impl Exchange<'_> {
         // A connection is used again only where its response ended exactly: what is left over belongs to nobody.
         if persistence == Persistence::Persists && framing != Framing::UntilClose && peer.rest().is_empty() {
             let (address, wire) = peer.into_parts();
-            self.worker.pool.put(address, wire, plain.idle_timeout);
+            self.worker.pool.put(address, wire, plain);
         }
         Ok(())
     }

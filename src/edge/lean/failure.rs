@@ -11,6 +11,8 @@ pub(super) enum Failure {
     ClientGone,
     /// The client does not take what it asked for.
     ClientSlow,
+    /// Every endpoint has as many requests as it may have.
+    Busy,
     /// The upstream's name has no address.
     Unresolved,
     /// No address of the upstream accepts a connection.
@@ -37,6 +39,7 @@ impl Failure {
             Self::ClientGone | Self::MustEnd(_) => None,
             Self::ClientSlow => Some(Denial::BadRequest("the response was not taken in time")),
             Self::ConnectTimeout | Self::ReadTimeout | Self::WriteTimeout => Some(Denial::UpstreamTimeout),
+            Self::Busy => Some(Denial::UpstreamBusy),
             Self::Unresolved
             | Self::Unreachable
             | Self::Unwritable
@@ -50,7 +53,8 @@ impl Failure {
         match self {
             // Nobody's: it is told among what clients cause, and not as a fault.
             Self::ClientGone | Self::ClientSlow | Self::MustEnd(_) => Blame::Client,
-            Self::Unresolved
+            Self::Busy
+            | Self::Unresolved
             | Self::Unreachable
             | Self::ConnectTimeout
             | Self::Unwritable
@@ -68,6 +72,7 @@ impl Failure {
             Self::Died | Self::Broken | Self::ReadTimeout | Self::WriteTimeout => true,
             Self::ClientGone
             | Self::ClientSlow
+            | Self::Busy
             | Self::Unresolved
             | Self::Unreachable
             | Self::ConnectTimeout
@@ -82,6 +87,7 @@ impl Failure {
         match self {
             Self::ClientGone | Self::Died | Self::Broken => "ConnectionClosed",
             Self::ClientSlow | Self::WriteTimeout => "WriteTimedout",
+            Self::Busy => "UpstreamBusy",
             Self::Unresolved | Self::Unreachable => "ConnectError",
             Self::ConnectTimeout => "ConnectTimedout",
             Self::Unwritable | Self::BadResponse => "InvalidHTTPHeader",

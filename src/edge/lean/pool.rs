@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::wire::Wire;
-use crate::edge::upstream::Address;
+use crate::edge::upstream::{Address, Plain};
 
 /// The lock is the worker's own: nobody else ever waits for it.
 #[derive(Debug, Default)]
@@ -45,11 +45,11 @@ impl Pool {
     }
 
     /// Keeps a connection that may carry another request.
-    pub(super) fn put(&self, address: Address, wire: Wire, idle_timeout: Duration) {
+    pub(super) fn put(&self, address: Address, wire: Wire, plain: &Plain) {
         let mut all = self.lock();
         let idle = all.entry(address).or_default();
-        if idle.len() < MOST_IDLE {
-            idle.push(Idle { wire, until: Instant::now() + idle_timeout });
+        if idle.len() < plain.idle {
+            idle.push(Idle { wire, until: Instant::now() + plain.idle_timeout });
         }
     }
 
@@ -76,8 +76,6 @@ impl Pool {
     }
 }
 
-// As many as pingora keeps in all; an upstream has few addresses.
-const MOST_IDLE: usize = 256;
 // A connection that its upstream closed is held for no longer than this.
 const SWEEP: Duration = Duration::from_secs(2);
 
@@ -88,7 +86,20 @@ mod tests {
 
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const MOST_IDLE: usize = 20;
+    const LONG: Plain = plain(Duration::from_secs(60));
+    const NONE: Plain = plain(Duration::ZERO);
+
+    const fn plain(idle_timeout: Duration) -> Plain {
+        Plain {
+            connect_timeout: Duration::ZERO,
+            read_timeout: Duration::ZERO,
+            write_timeout: Duration::ZERO,
+            idle_timeout,
+            head_timeout: None,
+            idle: MOST_IDLE,
+        }
+    }
 
     async fn pair(listener: &TcpListener) -> (Wire, TcpStream) {
         let ours = Wire::connect(&at(listener)).await.unwrap();
@@ -119,10 +130,10 @@ mod tests {
         talker.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
         tcp(&closed).readable().await.unwrap();
         tcp(&talks).readable().await.unwrap();
-        pool.put(address.clone(), good, LONG);
-        pool.put(address.clone(), closed, LONG);
-        pool.put(address.clone(), talks, LONG);
-        pool.put(address.clone(), expired, Duration::ZERO);
+        pool.put(address.clone(), good, &LONG);
+        pool.put(address.clone(), closed, &LONG);
+        pool.put(address.clone(), talks, &LONG);
+        pool.put(address.clone(), expired, &NONE);
         assert_eq!(tcp(&pool.take(&address).unwrap()).local_addr().unwrap(), port);
         assert!(pool.take(&address).is_none());
     }
@@ -133,14 +144,14 @@ mod tests {
         let address = at(&listener);
         let pool = Pool::default();
         let (expired, mut theirs) = pair(&listener).await;
-        pool.put(address.clone(), expired, Duration::ZERO);
+        pool.put(address.clone(), expired, &NONE);
         pool.sweep();
         assert_eq!(theirs.read(&mut [0]).await.unwrap(), 0);
         assert!(pool.lock().is_empty());
         let mut others = Vec::new();
         for _ in 0..MOST_IDLE + 3 {
             let (ours, theirs) = pair(&listener).await;
-            pool.put(address.clone(), ours, LONG);
+            pool.put(address.clone(), ours, &LONG);
             others.push(theirs);
         }
         pool.sweep();

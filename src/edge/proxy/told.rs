@@ -17,6 +17,7 @@ use crate::edge::head_scan::Cookies;
 use crate::edge::intake::Rules;
 use crate::edge::request_edit;
 use crate::edge::settings::Limits;
+use crate::edge::upstream::NoSeat;
 use crate::gate::denial::Denial;
 use crate::gate::head::{RequestHead, RequestId};
 use crate::gate::policy::csrf;
@@ -131,6 +132,9 @@ pub(super) fn denial_of(session: &mut Session, error: &Error) -> Option<Denial> 
         }
         ErrorSource::Downstream => Some(Denial::BadRequest("the request cannot be forwarded")),
         ErrorSource::Upstream if timeout => Some(Denial::UpstreamTimeout),
+        ErrorSource::Upstream if matches!(error.etype(), ErrorType::Custom(BUSY)) => {
+            Some(Denial::UpstreamBusy)
+        }
         ErrorSource::Upstream | ErrorSource::Internal | ErrorSource::Unset => {
             Some(Denial::UpstreamUnreachable)
         }
@@ -194,6 +198,16 @@ pub(super) fn nothing_came(error: &Error) -> bool {
 }
 
 const READ: &str = "bytes already read: ";
+
+/// A request that gets no seat.
+pub(super) fn no_seat(why: NoSeat) -> Box<Error> {
+    match why {
+        NoSeat::Full => Error::new_up(ErrorType::Custom(BUSY)),
+        NoSeat::Nowhere => Error::explain(ErrorType::InternalError, "a request without an upstream"),
+    }
+}
+
+const BUSY: &str = "UpstreamBusy";
 
 /// Who caused a failure.
 pub(super) fn blame_of(session: &mut Session, error: &Error) -> Blame {

@@ -10,14 +10,15 @@ use http::{HeaderValue, StatusCode};
 use pingora::protocols::l4::socket::SocketAddr as SocketAddress;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
+use tokio::sync::Notify;
 use url::{Host, Url};
 
 use super::address::Address;
 use super::balance;
 use super::name::Name;
-use super::standing::{Others, Standing, Standings};
+use super::standing::{Others, Standing};
 use super::trust::Trust;
-use super::{UpstreamError, peer};
+use super::{Known, UpstreamError, peer};
 use crate::edge::settings::{self, Eject, HostField, Place, Upstream};
 
 /// One server.
@@ -33,6 +34,8 @@ pub(super) struct Endpoint {
     /// Host and port of it.
     pub(super) authority: HeaderValue,
     eject: Option<Eject>,
+    /// The most requests under way, and whom to tell when one ends.
+    limit: Option<(u64, Arc<Notify>)>,
     watched: Watched,
     source: Source,
     /// What pingora is told of it, but for an address that is looked up.
@@ -70,7 +73,8 @@ impl Endpoint {
     pub(super) fn new(
         settings: &settings::Endpoint,
         upstream: &Upstream,
-        (trust, standings): (&Trust, &Standings),
+        Known { trust, standings }: Known<'_>,
+        freed: &Arc<Notify>,
     ) -> Result<Self, UpstreamError> {
         let name = settings.place.to_string();
         let (source, template) = match &settings.place {
@@ -92,10 +96,16 @@ impl Endpoint {
             host,
             authority,
             eject: upstream.eject.clone(),
+            limit: upstream.pool.connections.map(|most| (most, Arc::clone(freed))),
             watched: if upstream.health.is_some() { Watched::Yes } else { Watched::No },
             source,
             template,
         })
+    }
+
+    /// Whether there is room for one more request.
+    pub(super) fn has_room(&self) -> bool {
+        self.limit.as_ref().is_none_or(|(most, _)| self.standing.in_flight() < *most)
     }
 
     /// Whether requests should come.
@@ -183,7 +193,15 @@ impl Endpoint {
     pub(super) fn told(url: &str, weight: u32) -> Arc<Self> {
         let settings = super::tests::upstream(&[url]);
         let endpoint = settings::Endpoint { weight, ..settings.endpoints[0].clone() };
-        Arc::new(Self::new(&endpoint, &settings, (&Trust::of(&[]), &Standings::default())).unwrap())
+        Arc::new(
+            Self::new(
+                &endpoint,
+                &settings,
+                Known { trust: &Trust::of(&[]), standings: &super::Standings::default() },
+                &Arc::default(),
+            )
+            .unwrap(),
+        )
     }
 
     #[cfg(test)]
@@ -254,7 +272,7 @@ pub(in crate::edge) struct Seat {
 impl Seat {
     /// Sits down; `None` where no seat is free.
     pub(super) fn at(endpoint: &Arc<Endpoint>) -> Option<Self> {
-        let seated = endpoint.standing.enter(None);
+        let seated = endpoint.standing.enter(endpoint.limit.as_ref().map(|(most, _)| *most));
         seated.then(|| Self { endpoint: Arc::clone(endpoint), aim: endpoint.aim() })
     }
 
@@ -286,5 +304,8 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.endpoint.standing.leave();
+        if let Some((_, freed)) = &self.endpoint.limit {
+            freed.notify_one();
+        }
     }
 }

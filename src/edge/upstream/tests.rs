@@ -1,7 +1,7 @@
 //! Upstreams as the two paths use them.
 
 use super::*;
-use crate::edge::settings::{Endpoint as EndpointSettings, HostField, Place, Retries};
+use crate::edge::settings::{Endpoint as EndpointSettings, HostField, Place, Pool, Retries};
 
 pub(super) fn upstream(urls: &[&str]) -> Upstream {
     let endpoint = |url: &&str| EndpointSettings { place: Place::Url(url.parse().unwrap()), weight: 1 };
@@ -12,6 +12,7 @@ pub(super) fn upstream(urls: &[&str]) -> Upstream {
         health: None,
         eject: None,
         retries: Retries { attempts: 3, percent: 20, least: 10 },
+        pool: Pool { idle: 8, connections: None },
         host: HostField::Keep,
         ca_file: None,
         http2: false,
@@ -19,6 +20,7 @@ pub(super) fn upstream(urls: &[&str]) -> Upstream {
         read_timeout: Duration::from_secs(1),
         write_timeout: Duration::from_secs(1),
         idle_timeout: Duration::from_secs(1),
+        head_timeout: None,
     }
 }
 
@@ -29,7 +31,7 @@ fn new(urls: &[&str]) -> Result<Upstreams, UpstreamError> {
 const FIRST: UpstreamId = UpstreamId(0);
 
 async fn address(upstreams: &Upstreams, attempts: &mut Attempts) -> Option<String> {
-    let peer = upstreams.seat(FIRST, attempts, || 0)?.peer().await.ok()?;
+    let peer = upstreams.seat(FIRST, attempts, || 0).await.ok()?.peer().await.ok()?;
     Some(peer._address.to_string())
 }
 
@@ -105,4 +107,27 @@ async fn an_outage_is_not_multiplied() {
         }
     }
     assert_eq!(retried, 21);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_sends_requests_elsewhere_and_then_makes_them_wait() {
+    let mut settings = upstream(&["http://192.0.2.1:81", "http://192.0.2.2:81"]);
+    settings.pool.connections = Some(1);
+    let upstreams = Arc::new(Upstreams::new(&[settings], &Standings::default()).unwrap());
+    let (mut one, mut other) = (Attempts::default(), Attempts::default());
+    let first = address(&upstreams, &mut one).await.unwrap();
+    assert_ne!(address(&upstreams, &mut other).await.unwrap(), first);
+    let began = Instant::now();
+    let mut third = Attempts::default();
+    assert!(matches!(upstreams.seat(FIRST, &mut third, || 0).await, Err(NoSeat::Full)));
+    assert_eq!(began.elapsed(), Duration::from_secs(1));
+    // Whoever waits is told at once when a seat is free.
+    let began = Instant::now();
+    let waiting = async { address(&upstreams, &mut third).await };
+    let leaving = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        drop(one);
+    };
+    let (found, ()) = tokio::join!(waiting, leaving);
+    assert_eq!((found.unwrap(), began.elapsed()), (first, Duration::from_millis(10)));
 }

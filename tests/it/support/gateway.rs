@@ -14,8 +14,8 @@ use bearward::edge::inherited::Inherited;
 use bearward::edge::live::Live;
 use bearward::edge::metrics::Metrics;
 use bearward::edge::settings::{
-    Balance, Drain, Endpoint, FastPath, Forwarding, HostField, Limits, Listener, Place, Retries, Settings,
-    Tls, TlsFiles, Upstream,
+    Balance, Drain, Endpoint, FastPath, Forwarding, HostField, Limits, Listener, Place, Pool, Retries,
+    Settings, Tls, TlsFiles, Upstream,
 };
 use bearward::edge::upstream::Upstreams;
 use bearward::edge::{DrainReport, Edge, ReplaceError};
@@ -70,6 +70,7 @@ impl Wanted {
                 balance: Balance::RoundRobin,
                 health: None,
                 eject: None,
+                pool: Pool { idle: 256, connections: None },
                 retries: Retries { attempts: 3, percent: 20, least: 100 },
                 host: HostField::Keep,
                 ca_file: None,
@@ -78,6 +79,7 @@ impl Wanted {
                 read_timeout: Duration::from_secs(10),
                 write_timeout: Duration::from_secs(10),
                 idle_timeout: Duration::from_secs(10),
+                head_timeout: None,
             },
             limits: Limits {
                 head_bytes: 20_000,
