@@ -9,6 +9,7 @@
 mod answers;
 mod checks;
 mod ledger;
+mod line;
 mod mutations;
 mod plan;
 mod provider;

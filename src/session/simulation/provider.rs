@@ -4,22 +4,16 @@
 //! judged by.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use http::{Request, Response};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
 
-use super::answers::{metadata, refusal, reply};
+use super::answers::refusal;
 use super::ledger::Ledger;
 use super::plan::{Dice, Overlap, Weather};
 use super::sights::{Fate, Sight, since_it_stayed};
-use crate::base::http_client::{HttpClient, Limits, NoAnswer, NotSent, TransportError};
 use crate::base::secret::Secret;
 use crate::oidc::TokenAnswer;
 use crate::session::settings::AfterUnknown;
@@ -28,7 +22,7 @@ use crate::store::settings::RefreshAlone;
 /// The provider of a run.
 #[derive(Debug)]
 pub(super) struct Provider {
-    ledger: Arc<Ledger>,
+    pub(super) ledger: Arc<Ledger>,
     state: Mutex<State>,
 }
 
@@ -63,24 +57,14 @@ pub(super) struct Doom {
     pub(super) at: u64,
 }
 
-/// A replica's life, as the provider's double sees it.
-#[derive(Debug, Default)]
-pub(super) struct Life {
-    /// Whether its tasks may vanish.
-    pub(super) over: AtomicBool,
-}
-
-/// One replica's line to the provider.
-#[derive(Debug)]
-pub(super) struct Line {
-    pub(super) provider: Arc<Provider>,
-    pub(super) replica: usize,
-    pub(super) life: Arc<Life>,
-}
-
 impl Provider {
     pub(super) fn new(ledger: Arc<Ledger>) -> Self {
         Self { ledger, state: Mutex::default() }
+    }
+
+    /// What the weather is.
+    pub(super) fn weather(&self) -> Weather {
+        self.state().weather
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -184,8 +168,15 @@ impl Provider {
         }
     }
 
+    /// How often a refresh token was seen.
+    pub(super) fn seen(&self, (name, number): (u64, u64)) -> u64 {
+        let state = self.state();
+        let sights = state.grants.get(&name).and_then(|grant| grant.seen.get(&number));
+        u64::try_from(sights.map_or(0, Vec::len)).unwrap()
+    }
+
     /// A refresh token arrives.
-    fn receive(&self, replica: usize, token: (u64, u64), fault: Option<u16>) -> (u16, Value) {
+    pub(super) fn receive(&self, replica: usize, token: (u64, u64), fault: Option<u16>) -> (u16, Value) {
         let (name, number) = token;
         let setup = &self.ledger.setup;
         let now = self.ledger.now();
@@ -296,7 +287,7 @@ impl Provider {
         self.ledger.broken("R1", &format!("{how}, and it comes again"));
     }
 
-    fn settle(&self, replica: usize, (name, number): (u64, u64), fate: Fate) {
+    pub(super) fn settle(&self, replica: usize, (name, number): (u64, u64), fate: Fate) {
         let now = self.ledger.now();
         let mut state = self.state();
         let Some(grant) = state.grants.get_mut(&name) else { return };
@@ -318,7 +309,7 @@ impl Provider {
     }
 
     /// A token request that nobody receives, as nobody knows at the other end.
-    fn unreceived(&self, replica: usize, token: (u64, u64)) {
+    pub(super) fn unreceived(&self, replica: usize, token: (u64, u64)) {
         let at = self.ledger.now();
         let sight = Sight { at, replica, fate: Fate::Unknown, got: None, kept: false };
         if let Some(grant) = self.state().grants.get_mut(&token.0) {
@@ -346,7 +337,7 @@ impl Provider {
         }
     }
 
-    fn revoke(&self, token: &str) {
+    pub(super) fn revoke(&self, token: &str) {
         let Some((name, _)) = numbers(token) else { return };
         self.ledger.note(format!("provider revokes grant {name}"));
         let already = self.ledger.setup.profile.store_fails();
@@ -364,124 +355,8 @@ impl Provider {
     }
 }
 
-impl Line {
-    async fn token(&self, token: (u64, u64), limits: Limits) -> Result<Response<Bytes>, TransportError> {
-        let provider = &self.provider;
-        let setup = &provider.ledger.setup;
-        let weather = provider.state().weather;
-        let number = token.0 * 1_000_000 + token.1 * 100 + provider.seen(token);
-        let mut dice = Dice::of(setup.seed, "token", number);
-        sleep(Duration::from_millis(dice.range(5, 200))).await;
-        if dice.percent(weather.unreachable) {
-            return Err(TransportError::not_sent(NotSent::Connect));
-        }
-        let total = u64::try_from(limits.total.as_millis()).unwrap();
-        let mut asking = Asking { line: self, token, received: false, done: false };
-        if dice.percent(weather.lost_before) {
-            // It never arrives.
-            asking.done = true;
-            provider.unreceived(self.replica, token);
-            sleep(Duration::from_millis(dice.one(&[10, total]))).await;
-            provider.ledger.count("request lost");
-            return Err(TransportError::no_answer(NoAnswer::Broken));
-        }
-        let slow = dice.percent(weather.slow);
-        let latency = if slow { dice.range(2_000, total + 5_000) } else { dice.range(10, 400) };
-        let fault = if dice.percent(weather.busy) {
-            Some(dice.one(&[503, 429]))
-        } else if dice.percent(weather.misconfigured) {
-            Some(401)
-        } else {
-            None
-        };
-        sleep(Duration::from_millis(latency / 2)).await;
-        asking.received = true;
-        let (status, body) = provider.receive(self.replica, token, fault);
-        let rest = latency - latency / 2;
-        let lost = dice.percent(weather.lost_after);
-        if latency > total || lost {
-            sleep(Duration::from_millis(if lost { rest.min(total / 2) } else { total - latency / 2 })).await;
-            asking.done = true;
-            provider.settle(self.replica, token, Fate::Unknown);
-            provider.ledger.count("answer lost");
-            return Err(TransportError::no_answer(NoAnswer::Deadline));
-        }
-        sleep(Duration::from_millis(rest)).await;
-        asking.done = true;
-        provider.settle(self.replica, token, if status == 200 { Fate::Granted } else { Fate::Refused });
-        Ok(reply(status, &body))
-    }
-}
-
-impl Provider {
-    fn seen(&self, (name, number): (u64, u64)) -> u64 {
-        let state = self.state();
-        let sights = state.grants.get(&name).and_then(|grant| grant.seen.get(&number));
-        u64::try_from(sights.map_or(0, Vec::len)).unwrap()
-    }
-}
-
-/// A token request under way: it ends with an answer, or with its replica.
-struct Asking<'a> {
-    line: &'a Line,
-    token: (u64, u64),
-    received: bool,
-    done: bool,
-}
-
-impl Drop for Asking<'_> {
-    fn drop(&mut self) {
-        if self.done {
-            return;
-        }
-        let provider = &self.line.provider;
-        if self.received {
-            provider.settle(self.line.replica, self.token, Fate::Unknown);
-        }
-        let over = self.line.life.over.load(Ordering::Relaxed);
-        if over && provider.ledger.setup.after_unknown == AfterUnknown::Login {
-            provider.ledger.excuse(self.token.0, "killed on the way");
-        }
-        if !over {
-            let how = format!("a token request of replica {} was cancelled", self.line.replica);
-            provider.ledger.broken("R2", &how);
-        }
-    }
-}
-
-impl HttpClient for Line {
-    fn send(
-        &self,
-        request: Request<Bytes>,
-        limits: Limits,
-    ) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
-        let form: BTreeMap<String, String> =
-            url::form_urlencoded::parse(request.body()).into_owned().collect();
-        let path = request.uri().path().to_owned();
-        Box::pin(async move {
-            let down = self.provider.state().weather.unreachable == 100;
-            if let Some(token) = form.get("refresh_token") {
-                let Some(token) = numbers(token) else {
-                    return Ok(reply(400, &json!({ "error": "invalid_grant" })));
-                };
-                return self.token(token, limits).await;
-            }
-            sleep(Duration::from_millis(20)).await;
-            if let Some(token) = form.get("token") {
-                if down {
-                    return Err(TransportError::no_answer(NoAnswer::Broken));
-                }
-                self.provider.revoke(token);
-                return Ok(reply(200, &json!({})));
-            }
-            assert!(path.ends_with("openid-configuration"), "{path}");
-            Ok(reply(200, &metadata()))
-        })
-    }
-}
-
 /// The numbers of a token.
-fn numbers(token: &str) -> Option<(u64, u64)> {
+pub(super) fn numbers(token: &str) -> Option<(u64, u64)> {
     let mut parts = token.split('-').skip(1);
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
