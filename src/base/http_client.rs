@@ -13,7 +13,6 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -35,7 +34,7 @@ use tokio::time::{Instant, timeout_at};
 pub struct Limits {
     /// From the first look-up to the last byte of the body.
     pub total: Duration,
-    /// Of that: name resolution, TCP and TLS.
+    /// Of that: name resolution, TCP and TLS. Nothing is sent later.
     pub connect: Duration,
     /// The largest body in bytes that is taken.
     pub body: usize,
@@ -50,7 +49,8 @@ impl Limits {
 
 /// Sends requests. The one seam at which tests put their own network.
 pub trait HttpClient: Send + Sync + fmt::Debug {
-    /// Sends `request`, whose URI is absolute, at most once and returns the whole answer, whatever its status.
+    /// Sends `request`, whose URI is absolute, at most once and returns the whole answer, whatever its status. Sends
+    /// it within `limits.connect` or not at all.
     ///
     /// A wrong `NotSent` costs a session: its caller will send the same refresh token again. A wrong `NoAnswer`
     /// costs a retry that would have been safe. Where it is not known, it is `NoAnswer`.
@@ -198,6 +198,11 @@ impl NetworkClient {
         )?;
         let (mut sender, connection) =
             http1::Builder::new().max_buf_size(HEAD).handshake(io).await.map_err(closed_early)?;
+        // A process that stood still meanwhile finds a connection and a time that is over: what was right to send
+        // then may be wrong now.
+        if Instant::now() >= connect_end {
+            return Err(TransportError::not_sent(NotSent::ConnectDeadline));
+        }
         let answer = async move {
             let response = sender.try_send_request(request).await.map_err(|mut failed| {
                 // Only a request that hyper hands back whole was provably never written.
@@ -259,10 +264,12 @@ async fn beside<T>(connection: impl Future, answer: impl Future<Output = T>) -> 
     poll_fn(move |context| {
         // How the connection ended reaches `answer` through its own channel.
         ended = ended || connection.as_mut().poll(context).is_ready();
-        match answer.as_mut().poll(context) {
-            Poll::Ready(value) => Poll::Ready(value),
-            Poll::Pending => Poll::Pending,
+        let polled = answer.as_mut().poll(context);
+        if polled.is_pending() {
+            // What it has just handed over leaves at once.
+            ended = ended || connection.as_mut().poll(context).is_ready();
         }
+        polled
     })
     .await
 }

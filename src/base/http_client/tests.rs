@@ -186,6 +186,19 @@ async fn nothing_is_sent_where_nobody_listens() {
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "a process that stands still")]
+async fn a_process_that_stood_still_while_it_connected_sends_nothing() {
+    let server = Server::start(Act::Say("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")).await;
+    let (client, limits) = (client(), limits());
+    let mut sending = client.send(server.post(), limits);
+    assert!(futures_util::poll!(&mut sending).is_pending());
+    std::thread::sleep(limits.connect + Duration::from_millis(20));
+    let error = sending.await.unwrap_err();
+    assert!(matches!(error, TransportError::NotSent { why: NotSent::ConnectDeadline, .. }), "{error:?}");
+    assert_eq!(server.requests.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
 async fn a_peer_that_cannot_speak_tls_received_nothing() {
     // std:4; one server talks nonsense, the other never gets through the handshake.
     for (act, expected) in [(Act::CloseAtOnce, NotSent::Connect), (Act::Hang, NotSent::ConnectDeadline)] {
