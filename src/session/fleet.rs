@@ -35,7 +35,7 @@ mod change;
 mod contact;
 pub mod follow;
 mod strange;
-mod wire;
+pub(crate) mod wire;
 
 /// What the fleet is made of, for this replica.
 #[derive(Debug, Clone)]
@@ -114,6 +114,7 @@ impl Fleet {
     /// A replica that nobody has heard of yet.
     pub(crate) fn new(means: Means, sealer: Sealer, terms: Terms, metrics: Metrics) -> Self {
         let alone_since = means.store.held_since();
+        let contact = Contact::new(means.timeout);
         Self {
             strange: Strange::new(metrics.clone()),
             means,
@@ -121,7 +122,7 @@ impl Fleet {
             terms,
             metrics,
             process: Process { holder: u64::from_ne_bytes(random()), alone_since },
-            contact: Contact::new(),
+            contact,
             heard: broadcast::channel(HEARD).0,
         }
     }

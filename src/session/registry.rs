@@ -319,7 +319,9 @@ impl Registry {
     /// The cookies of `generation` as whoever made it sealed them: every replica sends the same bytes, so that
     /// chunks of two responses fit together.
     pub(crate) fn carry(&self, sid: &SessionId, generation: Generation, cookies: Arc<[HeaderValue]>) {
-        if let Some(entry) = self.shard(sid).get_mut(sid) {
+        if let Some(entry) = self.shard(sid).get_mut(sid)
+            && entry.sealed.as_ref().is_none_or(|(there, _)| *there <= generation)
+        {
             entry.sealed = Some((generation, cookies));
         }
     }
@@ -470,6 +472,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::session::refresh::record::generations::Generations;
     use crate::session::refresh::record::tests::{START, session};
     use crate::session::settings::{AfterUnknown, Rollback};
 
@@ -508,6 +511,19 @@ mod tests {
         }
         // All numbers share a shard, which has room for two.
         assert_eq!(registry.len(), 2);
+    }
+
+    #[test]
+    fn older_cookies_that_come_late_do_not_displace_newer_ones() {
+        let registry = registry(SHARDS);
+        let (old, new) = (numbered(1, 1), numbered(1, 3));
+        registry.insert(Arc::clone(&old), at(0));
+        registry.learn(&old.sid, Lesson { newest: Some(new), generations: Generations::new(1) });
+        let cookies = |text| Arc::<[HeaderValue]>::from([HeaderValue::from_static(text)]);
+        registry.carry(&old.sid, 3, cookies("three"));
+        registry.carry(&old.sid, 2, cookies("two"));
+        let due = registry.cookies_due(&presented(&old), at(1), |_| panic!("it was sealed before"));
+        assert_eq!(due.unwrap().to_vec(), ["three"]);
     }
 
     #[test]

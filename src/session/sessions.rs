@@ -237,6 +237,9 @@ impl Sessions {
         let again = if ask == Ask::RefreshNow { Ask::Usual } else { ask };
         // An error of `changed` is the signal: the sender is dropped when the flight is settled.
         while tokio::time::timeout_at(deadline, settled.changed()).await.is_ok() {
+            if self.shared.fleet.as_ref().is_some_and(|fleet| fleet.is_blind()) {
+                return refused(Refused::StoreUnavailable(Duration::from_secs(1)));
+            }
             let answer = self.shared.registry.present(cookie, None, again, self.shared.clock.now());
             if !matches!(answer, Answer::Known { .. }) {
                 // Forgotten to make room while it waited: the next request adopts it anew.

@@ -1,5 +1,7 @@
 //! A change of one record: read, decided, written, if nobody was faster.
 
+use tokio::time::Instant;
+
 use super::{Fleet, What, wire};
 use crate::base::time::Timestamp;
 use crate::session::cookie::seal::OpenError;
@@ -40,6 +42,7 @@ impl Fleet {
         decide: impl Fn(Option<&Stored>, Timestamp) -> Change<T>,
     ) -> Result<T, StoreError> {
         let key = Key::new("session", sid.as_bytes());
+        let mut looked = Instant::now();
         let mut found = self.read(key).await?;
         for _ in 0..TRIES {
             let seen = found.record.as_ref().map(|(version, _)| *version);
@@ -61,11 +64,18 @@ impl Fleet {
                     (Box::new(Stored::damaged(*sid, until)), None, None)
                 }
             };
+            // Who stood still after it looked decided by a time that is over: a lease from then has run out.
+            if looked.elapsed() > self.means.timeout {
+                looked = Instant::now();
+                found = self.read(key).await?;
+                continue;
+            }
             let value = wire::seal(&self.sealer, &record).ok_or(StoreError::Refused)?;
             let version = Version::new();
             let written = Some((version, value.clone()));
             let swap = Swap { key, seen, version, value, keep_for: self.terms.keep_for, note };
             let asked = self.means.clock.own_now();
+            looked = Instant::now();
             match (self.timed(self.means.store.swap(swap)).await?, outcome) {
                 (Swapped::Done(now), outcome) => {
                     self.observe(now, asked);

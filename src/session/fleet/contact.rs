@@ -15,6 +15,8 @@ pub(super) struct Contact {
     /// at it, so it has no lock.
     followed: AtomicU64,
     born: Instant,
+    /// Questions whether the store is back follow each other within this.
+    pace: Duration,
     /// Told whenever the store answers again.
     pub(super) came_back: Arc<Notify>,
     /// Told whenever it begins not to.
@@ -25,16 +27,20 @@ pub(super) struct Contact {
 struct Spells {
     /// Since when no operation succeeded.
     away_since: Option<Instant>,
+    /// When the last one failed.
+    failed_at: Option<Instant>,
     /// When the last such time was over.
     back_at: Option<Instant>,
 }
 
 impl Contact {
-    pub(super) fn new() -> Self {
+    /// With a store whose operations may take `timeout`.
+    pub(super) fn new(timeout: Duration) -> Self {
         Self {
             spells: Mutex::default(),
             followed: AtomicU64::new(0),
             born: Instant::now(),
+            pace: timeout + MOMENT,
             came_back: Arc::default(),
             went_away: Arc::default(),
         }
@@ -54,11 +60,15 @@ impl Contact {
 
     /// An operation failed.
     pub(super) fn failed(&self) -> Failure {
+        let now = Instant::now();
         let mut spells = self.spells();
-        if spells.away_since.is_some() {
+        let before = spells.failed_at.replace(now);
+        // While it is away it is asked all the time: who did not ask for long stood still, and knows nothing of then.
+        let goes_on = before.is_some_and(|at| now.duration_since(at) < self.pace);
+        if spells.away_since.is_some() && goes_on {
             return Failure::Another;
         }
-        spells.away_since = Some(Instant::now());
+        spells.away_since = Some(now);
         drop(spells);
         self.went_away.notify_one();
         Failure::First
@@ -74,9 +84,11 @@ impl Contact {
         self.spells().back_at.map(|at| at.elapsed())
     }
 
-    /// The log of denials was read to its end just now.
-    pub(super) fn has_followed(&self) {
-        self.followed.store(millis(self.born.elapsed()).saturating_add(1), Ordering::Relaxed);
+    /// The log of denials was read to its end by a look that began at `asked`: an answer may have waited for long in a
+    /// process that stood still.
+    pub(super) fn has_followed(&self, asked: Instant) {
+        let at = millis(asked.duration_since(self.born)).saturating_add(1);
+        self.followed.store(at, Ordering::Relaxed);
     }
 
     /// Whether it was read to its end within the last `time`.
@@ -97,6 +109,9 @@ pub(super) enum Failure {
     Another,
 }
 
+/// What passes besides between two questions whether the store is back, at most.
+const MOMENT: Duration = Duration::from_secs(2);
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -107,7 +122,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_outage_has_a_beginning_a_length_and_an_end() {
-        let contact = Contact::new();
+        let contact = Contact::new(Duration::from_secs(1));
         assert_eq!((contact.away_for(), contact.back_for(), contact.succeeded()), (None, None, None));
         assert_eq!((contact.failed(), contact.failed()), (Failure::First, Failure::Another));
         tokio::time::advance(Duration::from_secs(3)).await;
@@ -119,11 +134,30 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn time_in_which_nobody_asked_is_no_outage() {
+        let contact = Contact::new(Duration::from_secs(1));
+        assert_eq!(contact.failed(), Failure::First);
+        for _ in 0..4 {
+            tokio::time::advance(Duration::from_secs(2)).await;
+            assert_eq!(contact.failed(), Failure::Another);
+        }
+        assert_eq!(contact.away_for(), Some(Duration::from_secs(8)));
+        // The process stood still.
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(contact.failed(), Failure::First);
+        assert_eq!(contact.away_for(), Some(Duration::ZERO));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!((contact.failed(), contact.away_for()), (Failure::Another, Some(Duration::from_secs(1))));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_was_never_heard_was_not_heard_of_late() {
-        let contact = Contact::new();
+        let contact = Contact::new(Duration::from_secs(1));
         assert!(!contact.followed_within(Duration::from_secs(60)));
-        contact.has_followed();
-        tokio::time::advance(Duration::from_secs(7)).await;
+        let asked = Instant::now();
+        tokio::time::advance(Duration::from_secs(3)).await;
+        contact.has_followed(asked);
+        tokio::time::advance(Duration::from_secs(4)).await;
         assert!(contact.followed_within(Duration::from_secs(7)));
         assert!(!contact.followed_within(Duration::from_secs(6)));
     }

@@ -56,6 +56,7 @@ pub(crate) async fn denials(shared: Weak<Shared>, state: watch::Sender<Following
     loop {
         let Some((shared, fleet)) = alive(&shared) else { return };
         // An answer that was waited for tells nothing of the time: now and then one is not.
+        let asked = Instant::now();
         let prompt = timed_at.is_none_or(|at| at.elapsed() >= TELL_TIME);
         let look = if prompt {
             fleet.entries_now(cursor.clone()).await
@@ -73,7 +74,7 @@ pub(crate) async fn denials(shared: Weak<Shared>, state: watch::Sender<Following
                 }
                 cursor = batch.cursor;
                 if caught_up {
-                    fleet.contact.has_followed();
+                    fleet.contact.has_followed(asked);
                     state.send_replace(Following::Loaded);
                 }
                 if fleet.store().data_lost_at() != lost_at {

@@ -20,7 +20,7 @@ pub(super) fn seal(sealer: &Sealer, record: &Stored) -> Option<Vec<u8>> {
 }
 
 /// Opens a record.
-pub(super) fn open(sealer: &Sealer, value: &[u8]) -> Result<Stored, OpenError> {
+pub(crate) fn open(sealer: &Sealer, value: &[u8]) -> Result<Stored, OpenError> {
     let (kind, record): (String, Stored) = opened(sealer, value)?;
     if kind == "record" { Ok(record) } else { Err(OpenError::Forged) }
 }
