@@ -127,6 +127,11 @@ impl Fleet {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn holder(&self) -> u64 {
+        self.process.holder
+    }
+
     /// What an attempt to refresh asks the store for.
     pub(crate) fn ask(&self, from: &Session, repeat: Repeat) -> Ask {
         Ask {

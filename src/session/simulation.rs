@@ -110,7 +110,9 @@ fn seeds() {
 
 #[test]
 fn a_seed_tells_the_same_story_twice() {
-    for (profile, seed) in Profile::ALL.into_iter().flat_map(|profile| [(profile, 7), (profile, 24)]) {
+    // Who waits for a flight is woken in an order that tokio throws; after a stop it may matter who is first.
+    let told = Profile::ALL.into_iter().filter(|profile| !profile.stops());
+    for (profile, seed) in told.flat_map(|profile| [(profile, 7), (profile, 24)]) {
         let plan = Plan::new(seed, profile);
         let (first, second) = (run(&plan), run(&plan));
         assert_eq!(first.broken, second.broken);

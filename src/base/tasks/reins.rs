@@ -1,11 +1,11 @@
-//! What simulations do to tasks: kill a process's, and seed their randomness.
+//! What simulations do to a process's tasks: kill, stop, let go on, seed.
 //!
 //! Exists in unit tests only.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -21,6 +21,9 @@ struct State {
     seeds: Option<u64>,
     tasks: Vec<AbortHandle>,
     killed: bool,
+    stopped: bool,
+    /// Who was woken while all stood still.
+    woken: Vec<Waker>,
 }
 
 impl Reins {
@@ -32,17 +35,55 @@ impl Reins {
 
     /// Drops every task at whatever await point it is, and each that is spawned later before it begins.
     pub(crate) fn kill(&self) {
-        let tasks = {
+        let (tasks, _woken) = {
             let mut state = self.state();
             state.killed = true;
-            std::mem::take(&mut state.tasks)
+            state.stopped = false;
+            (std::mem::take(&mut state.tasks), std::mem::take(&mut state.woken))
         };
         tasks.iter().for_each(AbortHandle::abort);
     }
 
-    pub(super) fn hold<F: Future>(&self, work: F) -> Held<F> {
+    /// Stops every task where it waits, as a stopped process does: time goes on around it, what it sent goes its way,
+    /// what is sent to it waits.
+    pub(crate) fn stop(&self) {
+        self.state().stopped = true;
+    }
+
+    /// Lets them go on. Who was woken meanwhile goes on in an order that `seed` tells: nothing promises another.
+    pub(crate) fn go_on(&self, mut seed: u64) {
+        let mut woken = {
+            let mut state = self.state();
+            state.stopped = false;
+            std::mem::take(&mut state.woken)
+        };
+        while !woken.is_empty() {
+            let count = u64::try_from(woken.len()).unwrap_or(1);
+            let next = usize::try_from(seeded::next(&mut seed) % count).unwrap_or(0);
+            woken.swap_remove(next).wake();
+        }
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.state().stopped
+    }
+
+    /// Waits while all stand still.
+    pub(crate) async fn moving(&self) {
+        poll_fn(|context| if self.waits(context) { Poll::Pending } else { Poll::Ready(()) }).await;
+    }
+
+    fn waits(&self, context: &Context<'_>) -> bool {
+        let mut state = self.state();
+        if state.stopped {
+            state.woken.push(context.waker().clone());
+        }
+        state.stopped
+    }
+
+    pub(super) fn hold<F: Future>(self: &Arc<Self>, work: F) -> Held<F> {
         let stream = self.state().seeds.as_mut().map(seeded::next);
-        Held { stream, work: Box::pin(work) }
+        Held { reins: Arc::clone(self), stream, work: Box::pin(work) }
     }
 
     pub(super) fn note<T>(&self, task: &JoinHandle<T>) {
@@ -65,6 +106,7 @@ impl Reins {
 /// Work with its own randomness.
 #[derive(Debug)]
 pub(super) struct Held<F> {
+    reins: Arc<Reins>,
     stream: Option<u64>,
     work: Pin<Box<F>>,
 }
@@ -74,6 +116,9 @@ impl<F: Future> Future for Held<F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let Some(stream) = self.stream else { return self.work.as_mut().poll(context) };
+        if self.reins.waits(context) {
+            return Poll::Pending;
+        }
         let around = seeded::replace(Some(stream));
         let polled = self.work.as_mut().poll(context);
         self.stream = seeded::replace(around);

@@ -177,6 +177,15 @@ impl Stored {
         }
     }
 
+    /// Which process has the lease, for the simulation.
+    #[cfg(test)]
+    pub(crate) fn holder(&self) -> Option<u64> {
+        match &self.refresh {
+            Refresh::Leased(lease) => Some(lease.holder),
+            Refresh::Idle | Refresh::Unknown { .. } | Refresh::Spent => None,
+        }
+    }
+
     /// Asks for the right to spend a token. `found` is what the store has, if it has anything.
     pub(crate) fn claim(found: Option<&Self>, ask: &Ask, now: Timestamp) -> Claim {
         let mut record = found.cloned().unwrap_or_else(|| Self::new(ask.sid, ask.generation));

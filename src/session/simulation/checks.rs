@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::ledger::{Came, Case};
+use super::provider::numbers;
 use super::world::{Replica, World};
 use crate::session::model::{Generation, SessionId};
 use crate::session::refresh::record::{EndCause, Refused};
+use crate::session::settings::AfterUnknown;
 
 /// The newest generation of each session that a process was seen to know.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +42,29 @@ impl World {
             && self.processes().iter().any(newer);
         if alone || !self.provider.refuses() {
             self.ledger.broken("R6", &format!("{came:?} was ended for a grant that lives"));
+        }
+    }
+
+    /// Nobody knows which flights of a killed process had a lease; without a second attempt each is lost with one.
+    pub(super) fn may_hold_leases(&self, replica: &Replica, why: &'static str) {
+        if self.ledger.setup.after_unknown == AfterUnknown::Login {
+            for sid in replica.sessions.shared().registry.flying() {
+                if let Some(case) = self.ledger.case(&sid) {
+                    self.ledger.excuse(case.grant, why);
+                }
+            }
+        }
+    }
+
+    /// A process cannot tell what becomes of the leases that it has.
+    pub(super) fn lapse(&self, replica: &Replica, why: &'static str) {
+        let holder = replica.sessions.shared().fleet.as_ref().unwrap().holder();
+        for sid in self.store.leases(holder) {
+            let newest = replica.sessions.shared().registry.newest(&sid);
+            let token = newest.as_ref().and_then(|session| session.tokens.refresh.as_ref());
+            if let Some(token) = token.and_then(|token| numbers(token.expose())) {
+                self.provider.lapse(token, replica.number, why);
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use crate::base::time::{Clock, Timestamp};
 use crate::session::model::{Generation, SessionId};
 use crate::session::refresh::record::{Ask, EndCause, Refused};
 use crate::session::settings::Rollback;
+use crate::store::settings::Denials;
 
 /// When every run begins.
 pub(super) const EPOCH: Timestamp = Timestamp::from_secs(1_750_000_000);
@@ -25,6 +26,10 @@ pub(super) const LIFETIME: u64 = 1_500_000;
 const BLUR: u64 = 2_000;
 /// Within which denials reach every replica.
 const PROMPT: u64 = 5_000;
+/// Who has not heard from the store for so long serves no session, with `denials: closed`.
+const CLOSED: u64 = 7_000;
+/// What is left of a lease at any moment, at least: it is prolonged every third of its term, which is 17 s.
+pub(super) const LOSES_LEASE: u64 = 11_000;
 
 /// The truth about a run.
 #[derive(Debug)]
@@ -44,6 +49,8 @@ struct Book {
     counts: BTreeMap<&'static str, u64>,
     /// Whether all faults are over for long.
     settled: bool,
+    /// When each process stood still: from when, until when.
+    stops: BTreeMap<usize, Vec<(u64, u64)>>,
 }
 
 /// A session.
@@ -202,6 +209,39 @@ impl Ledger {
         }
     }
 
+    /// A process stands still, until a moment as far as is known.
+    pub(super) fn stands(&self, replica: usize, until: u64) {
+        let now = self.now();
+        self.count("stood still");
+        self.book().stops.entry(replica).or_default().push((now, until));
+    }
+
+    /// It goes on.
+    pub(super) fn goes_on(&self, replica: usize) {
+        let now = self.now();
+        if let Some((_, until)) = self.book().stops.get_mut(&replica).and_then(|stops| stops.last_mut()) {
+            *until = now;
+        }
+    }
+
+    pub(super) fn stands_until(&self, replica: usize) -> Option<u64> {
+        self.book().stops.get(&replica).and_then(|stops| stops.last()).map(|(_, until)| *until)
+    }
+
+    /// How a process stood still, where that began before `until` and was not over at `from`.
+    fn stood(&self, replica: usize, (from, until): (u64, u64)) -> Vec<(u64, u64)> {
+        let book = self.book();
+        let stops = book.stops.get(&replica).into_iter().flatten().copied();
+        stops.filter(|(begins, ends)| *begins < until && *ends > from).collect()
+    }
+
+    /// Whether a process stood still within a time, for so long that others may take its lease.
+    pub(super) fn lost_its_lease(&self, replica: usize, within: (u64, u64)) -> bool {
+        let now = self.now();
+        let lost = |(begins, ends): &(u64, u64)| now.min(*ends) - begins >= LOSES_LEASE;
+        self.stood(replica, within).iter().any(lost)
+    }
+
     /// Tokens came for a grant.
     pub(super) fn refreshed(&self, grant: u64) {
         let now = self.now();
@@ -226,12 +266,17 @@ impl Ledger {
         }
     }
 
-    /// Whether requests of late have been such that a refresh may be under way (rule 8).
-    pub(super) fn may_refresh(&self, grant: u64) -> bool {
+    /// Whether requests of late have been such that `replica` may have a refresh under way (rule 8).
+    pub(super) fn may_refresh(&self, grant: u64, replica: usize) -> bool {
         let now = self.now();
-        let book = self.book();
-        let case = book.by_grant.get(&grant).and_then(|sid| book.cases.get(sid));
-        case.is_none_or(|case| now - case.may_refresh < 50_000)
+        let allowed = {
+            let book = self.book();
+            let case = book.by_grant.get(&grant).and_then(|sid| book.cases.get(sid));
+            case.map_or(now, |case| case.may_refresh)
+        };
+        let stops = self.stood(replica, (allowed, now));
+        let stood: u64 = stops.iter().map(|(from, until)| now.min(*until) - from).sum();
+        now - allowed < 50_000 + stood
     }
 
     /// A cookie came; it is judged when it has got something.
@@ -286,17 +331,41 @@ impl Ledger {
         if let Some(reason) = self.denied_by_now(case, came.replica) {
             self.broken("R5", &format!("{what} was served after its end: {reason}"));
         }
+        if self.is_closed_to(case) {
+            self.broken(
+                "R5",
+                &format!("{what} was served by one that had not heard of its end: {:?}", case.ended),
+            );
+        }
         let late = superseded(&case.shown, came.generation).is_some_and(|at| now - at > GRACE + PROMPT);
         if late && self.setup.profile == Profile::Calm {
             self.broken("rollback", &format!("{what} was served long after it was superseded"));
         }
     }
 
+    /// When the store was told of an end: who stood still meanwhile told it when it went on.
+    fn told_at(&self, end: End) -> u64 {
+        let stops = self.stood(end.replica, (end.at, end.at + BLUR));
+        stops.iter().map(|(_, ends)| *ends).fold(end.at, u64::max)
+    }
+
+    /// Whether nobody may be served a session who has not heard of its end by now, whatever kept it from hearing.
+    fn is_closed_to(&self, case: &Case) -> bool {
+        let heard_within = CLOSED + BLUR;
+        let over = |end: End| end.certain && self.now() > self.told_at(end) + heard_within;
+        self.setup.denials == Denials::Closed && case.ended.is_some_and(over)
+    }
+
     /// Why `replica` must know that a session was ended.
     pub(super) fn denied_by_now(&self, case: &Case, replica: usize) -> Option<String> {
         let (now, end) = (self.now(), case.ended?);
         let here = end.replica == replica && end.certain && now > end.at;
-        let everywhere = end.certain && now > end.at + PROMPT;
+        // Who stood still hears of it when it goes on.
+        let mut heard = self.told_at(end);
+        for (begins, ends) in self.stood(replica, (heard, u64::MAX)) {
+            heard = if begins <= heard + PROMPT { ends } else { heard };
+        }
+        let everywhere = end.certain && now > heard + PROMPT;
         // However long the store was away: it is back.
         let profile = self.setup.profile;
         let at_last = self.book().settled && !end.untold && !profile.kills() && !profile.store_forgets();

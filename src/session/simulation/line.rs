@@ -8,11 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
-use serde_json::json;
-use tokio::time::sleep;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::answers::{metadata, reply};
-use super::plan::Dice;
+use super::plan::{Dice, Weather};
 use super::provider::{Provider, numbers};
 use super::sights::Fate;
 use crate::base::http_client::{HttpClient, Limits, NoAnswer, NotSent, TransportError};
@@ -33,27 +34,18 @@ pub(super) struct Line {
     pub(super) life: Arc<Life>,
 }
 
-impl Line {
-    async fn token(&self, token: (u64, u64), limits: Limits) -> Result<Response<Bytes>, TransportError> {
-        let provider = &self.provider;
-        let setup = &provider.ledger.setup;
-        let weather = provider.weather();
-        let number = token.0 * 1_000_000 + token.1 * 100 + provider.seen(token);
-        let mut dice = Dice::of(setup.seed, "token", number);
-        sleep(Duration::from_millis(dice.range(5, 200))).await;
-        if dice.percent(weather.unreachable) {
-            return Err(TransportError::not_sent(NotSent::Connect));
-        }
-        let total = u64::try_from(limits.total.as_millis()).unwrap();
-        let mut asking = Asking { line: self, token, received: false, done: false };
-        if dice.percent(weather.lost_before) {
-            // It never arrives.
-            asking.done = true;
-            provider.unreceived(self.replica, token);
-            sleep(Duration::from_millis(dice.one(&[10, total]))).await;
-            provider.ledger.count("request lost");
-            return Err(TransportError::no_answer(NoAnswer::Broken));
-        }
+/// What becomes of a token request on its way.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    latency: u64,
+    /// What the provider answers instead of tokens.
+    fault: Option<u16>,
+    /// After how long the answer is lost, if it is.
+    lost: Option<u64>,
+}
+
+impl Way {
+    fn thrown(dice: &mut Dice, weather: Weather, total: u64) -> Self {
         let slow = dice.percent(weather.slow);
         let latency = if slow { dice.range(2_000, total + 5_000) } else { dice.range(10, 400) };
         let fault = if dice.percent(weather.busy) {
@@ -63,22 +55,78 @@ impl Line {
         } else {
             None
         };
-        sleep(Duration::from_millis(latency / 2)).await;
-        asking.received = true;
-        let (status, body) = provider.receive(self.replica, token, fault);
         let rest = latency - latency / 2;
-        let lost = dice.percent(weather.lost_after);
-        if latency > total || lost {
-            sleep(Duration::from_millis(if lost { rest.min(total / 2) } else { total - latency / 2 })).await;
+        let lost = dice.percent(weather.lost_after).then(|| rest.min(total / 2));
+        Self { latency, fault, lost }
+    }
+}
+
+impl Line {
+    /// What happens in the process that asks.
+    async fn token(&self, token: (u64, u64), limits: Limits) -> Result<Response<Bytes>, TransportError> {
+        let provider = &self.provider;
+        let weather = provider.weather();
+        let number = token.0 * 1_000_000 + token.1 * 100 + provider.seen(token);
+        let mut dice = Dice::of(provider.ledger.setup.seed, "token", number);
+        let mut asking = Asking { line: self, token, done: false };
+        let begun = Instant::now();
+        sleep(Duration::from_millis(dice.range(5, 200))).await;
+        if begun.elapsed() >= limits.connect {
             asking.done = true;
-            provider.settle(self.replica, token, Fate::Unknown);
-            provider.ledger.count("answer lost");
-            return Err(TransportError::no_answer(NoAnswer::Deadline));
+            return Err(TransportError::not_sent(NotSent::ConnectDeadline));
         }
-        sleep(Duration::from_millis(rest)).await;
+        if dice.percent(weather.unreachable) {
+            asking.done = true;
+            return Err(TransportError::not_sent(NotSent::Connect));
+        }
+        let total = u64::try_from(limits.total.as_millis()).unwrap();
+        if dice.percent(weather.lost_before) {
+            // It never arrives.
+            asking.done = true;
+            provider.unreceived(self.replica, token);
+            sleep(Duration::from_millis(dice.one(&[10, total]))).await;
+            provider.ledger.count("request lost");
+            return Err(TransportError::no_answer(NoAnswer::Broken));
+        }
+        let way = Way::thrown(&mut dice, weather, total);
+        let (tell, told) = oneshot::channel();
+        provider.wires.spawn(travel(Arc::clone(provider), self.replica, token, way, tell));
+        // An answer that is there is taken, however late it is looked at.
+        let answer = timeout_at(begun + limits.total, told).await;
         asking.done = true;
-        provider.settle(self.replica, token, if status == 200 { Fate::Granted } else { Fate::Refused });
-        Ok(reply(status, &body))
+        match answer {
+            Ok(Ok((status, body))) => {
+                let fate = if status == 200 { Fate::Granted } else { Fate::Refused };
+                provider.settle(self.replica, token, fate);
+                Ok(reply(status, &body))
+            }
+            Ok(Err(_)) | Err(_) => {
+                provider.settle(self.replica, token, Fate::Unknown);
+                provider.ledger.count("answer lost");
+                Err(TransportError::no_answer(NoAnswer::Deadline))
+            }
+        }
+    }
+}
+
+/// What happens outside of it, once the request has left: it goes on, whatever becomes of who sent it.
+async fn travel(
+    provider: Arc<Provider>,
+    replica: usize,
+    token: (u64, u64),
+    way: Way,
+    tell: oneshot::Sender<(u16, Value)>,
+) {
+    sleep(Duration::from_millis(way.latency / 2)).await;
+    let answer = provider.receive(replica, token, way.fault);
+    if tell.is_closed() {
+        // Who asked is gone, or has given up.
+        return provider.settle(replica, token, Fate::Unknown);
+    }
+    sleep(Duration::from_millis(way.lost.unwrap_or(way.latency - way.latency / 2))).await;
+    if way.lost.is_none() {
+        // Nobody may be there any more.
+        drop(tell.send(answer));
     }
 }
 
@@ -86,7 +134,6 @@ impl Line {
 struct Asking<'a> {
     line: &'a Line,
     token: (u64, u64),
-    received: bool,
     done: bool,
 }
 
@@ -96,9 +143,7 @@ impl Drop for Asking<'_> {
             return;
         }
         let provider = &self.line.provider;
-        if self.received {
-            provider.settle(self.line.replica, self.token, Fate::Unknown);
-        }
+        provider.settle(self.line.replica, self.token, Fate::Unknown);
         let over = self.line.life.over.load(Ordering::Relaxed);
         if over && provider.ledger.setup.after_unknown == AfterUnknown::Login {
             provider.ledger.excuse(self.token.0, "killed on the way");

@@ -58,16 +58,22 @@ pub(super) enum Profile {
     Store,
     /// The same as `Store`, and the store forgets.
     Amnesia,
-    /// Everything.
+    /// The same as `Calm`, and replicas stand still for longer than a lease and go on.
+    Stops,
+    /// Everything but standing still.
     Storm,
 }
 
 impl Profile {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Calm, Self::Kills, Self::Provider, Self::Store, Self::Amnesia, Self::Storm];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Calm, Self::Kills, Self::Provider, Self::Store, Self::Amnesia, Self::Stops, Self::Storm];
 
     pub(super) const fn kills(self) -> bool {
         matches!(self, Self::Kills | Self::Storm)
+    }
+
+    pub(super) const fn stops(self) -> bool {
+        matches!(self, Self::Stops)
     }
 
     pub(super) const fn provider_fails(self) -> bool {
@@ -160,6 +166,14 @@ pub(super) enum StoreFault {
     Lossy(u64),
 }
 
+/// A replica stands still: a stopped process, a machine that is moved. Milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Still {
+    pub(super) length: u64,
+    /// After so long the balancer sends requests elsewhere.
+    pub(super) noticed: u64,
+}
+
 /// What happens while a token request is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Then {
@@ -169,6 +183,8 @@ pub(super) enum Then {
     Drain,
     /// Its session's user logs out at this replica.
     Logout(usize),
+    /// Its replica stands still.
+    Stop(Still),
 }
 
 /// One event.
@@ -194,6 +210,10 @@ pub(super) enum Op {
     Drain { replica: usize },
     /// Something happens so many milliseconds after a replica's next token request has reached the provider.
     InFlight { replica: usize, after: u64, then: Then },
+    /// A replica stands still, and goes on with what it had in hand.
+    Stop { replica: usize, still: Still },
+    /// The same, so many milliseconds after a replica has asked the store for something of a session.
+    StopInLook { replica: usize, after: u64, still: Still },
     /// A replica's clock is moved by milliseconds.
     Clock { replica: usize, by: i64 },
     /// The provider's weather changes.
@@ -306,11 +326,7 @@ fn fate(dice: &mut Dice) -> Fate {
 /// What happens to browsers, replicas, provider and store.
 fn happenings(setup: &Setup, dice: &mut Dice, events: &mut Vec<(u64, Op)>) {
     let (profile, replicas, browsers) = (setup.profile, setup.replicas, setup.browsers);
-    let mut several = |most: u64, make: &mut dyn FnMut(&mut Dice) -> Op| {
-        for _ in 0..dice.range(0, most) {
-            events.push((dice.range(5_000, LENGTH), make(dice)));
-        }
-    };
+    let mut several = |most, make: &mut dyn FnMut(&mut Dice) -> Op| several(most, (dice, events), make);
     several(2, &mut |dice| Op::Logout {
         browser: dice.index(browsers),
         replica: dice.index(replicas),
@@ -339,6 +355,9 @@ fn happenings(setup: &Setup, dice: &mut Dice, events: &mut Vec<(u64, Op)>) {
             Op::InFlight { replica: dice.index(replicas), after: dice.range(0, 800), then }
         });
     }
+    if profile.stops() {
+        stops(replicas, dice, events);
+    }
     backups(browsers, dice, events);
     if profile.provider_fails() {
         weathers(dice, events);
@@ -362,6 +381,40 @@ fn happenings(setup: &Setup, dice: &mut Dice, events: &mut Vec<(u64, Op)>) {
             events.push((dice.range(20_000, LENGTH), Op::Forget));
         }
     }
+}
+
+fn several(
+    most: u64,
+    (dice, events): (&mut Dice, &mut Vec<(u64, Op)>),
+    make: &mut dyn FnMut(&mut Dice) -> Op,
+) {
+    for _ in 0..dice.range(0, most) {
+        events.push((dice.range(5_000, LENGTH), make(dice)));
+    }
+}
+
+/// Replicas stand still: at any time, in flight, during a look at the store.
+fn stops(replicas: usize, dice: &mut Dice, events: &mut Vec<(u64, Op)>) {
+    let mut several = |most, make: &mut dyn FnMut(&mut Dice) -> Op| several(most, (dice, events), make);
+    several(6, &mut |dice| Op::Stop { replica: dice.index(replicas), still: still(dice) });
+    several(30, &mut |dice| {
+        let then = Then::Stop(still(dice));
+        Op::InFlight { replica: dice.index(replicas), after: dice.range(0, 600), then }
+    });
+    several(30, &mut |dice| {
+        let (replica, after) = (dice.index(replicas), dice.range(0, 40));
+        Op::StopInLook { replica, after, still: still(dice) }
+    });
+}
+
+/// Mostly longer than a lease.
+fn still(dice: &mut Dice) -> Still {
+    let length = match dice.range(0, 9) {
+        0 => dice.range(100, 10_000),
+        1 => dice.range(40_000, 120_000),
+        _ => dice.range(18_000, 40_000),
+    };
+    Still { length, noticed: dice.one(&[3_000, 15_000, 120_000]) }
 }
 
 /// Cookies that were put aside come back, at times long after their session went on.

@@ -3,7 +3,7 @@
 //! Fails in every way that a provider can, and remembers every token that it received, which is what rule 1 is
 //! judged by.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use super::ledger::Ledger;
 use super::plan::{Dice, Overlap, Weather};
 use super::sights::{Fate, Sight, since_it_stayed};
 use crate::base::secret::Secret;
+use crate::base::tasks::Tasks;
 use crate::oidc::TokenAnswer;
 use crate::session::settings::AfterUnknown;
 use crate::store::settings::RefreshAlone;
@@ -23,6 +24,8 @@ use crate::store::settings::RefreshAlone;
 #[derive(Debug)]
 pub(super) struct Provider {
     pub(super) ledger: Arc<Ledger>,
+    /// Where requests travel.
+    pub(super) wires: Tasks,
     state: Mutex<State>,
 }
 
@@ -45,6 +48,8 @@ struct Grant {
     access: u64,
     /// Good until then.
     access_until: BTreeMap<u64, u64>,
+    /// Whose attempts others take for sent and unanswered although nobody saw them.
+    lapsed: BTreeSet<usize>,
     /// Each refresh token that came: when, from whom, and how it went.
     seen: BTreeMap<u64, Vec<Sight>>,
 }
@@ -58,8 +63,8 @@ pub(super) struct Doom {
 }
 
 impl Provider {
-    pub(super) fn new(ledger: Arc<Ledger>) -> Self {
-        Self { ledger, state: Mutex::default() }
+    pub(super) fn new(ledger: Arc<Ledger>, wires: Tasks) -> Self {
+        Self { ledger, wires, state: Mutex::default() }
     }
 
     /// What the weather is.
@@ -182,7 +187,7 @@ impl Provider {
         let now = self.ledger.now();
         self.ledger.note(format!("provider receives token {number} of grant {name} from replica {replica}"));
         self.ledger.count("refresh");
-        if !self.ledger.may_refresh(name) {
+        if !self.ledger.may_refresh(name, replica) {
             self.ledger.broken("R8", &format!("grant {name} was refreshed for requests that may not"));
         }
         let mut state = self.state();
@@ -196,7 +201,9 @@ impl Provider {
         let Some(grant) = state.grants.get_mut(&name) else { return refusal("invalid_grant") };
         let before = grant.seen.entry(number).or_default().clone();
         self.judge_repetition(&before, token);
-        let mut sight = Sight { at: now, replica, fate: Fate::Under, got: None, kept: false };
+        let mut sight =
+            Sight { began: now, at: now, replica, fate: Fate::Under, got: None, lapsed: false, kept: false };
+        sight.lapsed = grant.lapsed.remove(&replica);
         let answer = if let Some(status) = fault {
             (status, json!({ "error": if status == 401 { "invalid_client" } else { "server_error" } }))
         } else if grant.dead.is_some() {
@@ -262,8 +269,14 @@ impl Provider {
         let setup = &self.ledger.setup;
         // Where it stayed, nothing is spent by sending it again, whoever knows of the answer.
         let before = since_it_stayed(before, |sight| sight.fate != Fate::Under);
-        let count = |fate| before.iter().filter(|sight| sight.fate == fate).count();
-        let (granted, under, unknown) = (count(Fate::Granted), count(Fate::Under), count(Fate::Unknown));
+        // Who stood still until its lease was over may have the answer: for everybody else nobody knows.
+        let late = |sight: &&Sight| self.is_late(sight);
+        if before.iter().filter(late).any(|sight| sight.got.is_some()) {
+            self.ledger.excuse(name, "repeated while who was answered stood still");
+        }
+        let count = |fate| before.iter().filter(|sight| sight.fate == fate && !late(sight)).count();
+        let (granted, under) = (count(Fate::Granted), count(Fate::Under));
+        let unknown = count(Fate::Unknown) + before.iter().filter(late).count();
         if granted == 0 && under == 0 && unknown <= self.most_unknown() {
             if unknown > 0 {
                 self.ledger.count("repeated after unknown");
@@ -287,6 +300,42 @@ impl Provider {
         self.ledger.broken("R1", &format!("{how}, and it comes again"));
     }
 
+    /// Whether others may have taken the lease before they could know how it went.
+    fn is_late(&self, sight: &Sight) -> bool {
+        let known = match sight.fate {
+            Fate::Under => u64::MAX,
+            Fate::Granted => sight.at + KEPT_WITHIN,
+            Fate::Refused | Fate::Unknown => return false,
+        };
+        self.ledger.lost_its_lease(sight.replica, (sight.began, known))
+    }
+
+    /// `replica` cannot tell the others what became of its attempt for `grant`: they take the token for sent.
+    pub(super) fn lapse(&self, token: (u64, u64), replica: usize, why: &'static str) {
+        let (name, number) = token;
+        if self.ledger.setup.after_unknown == AfterUnknown::Login {
+            // Nobody can tell whether the token had been sent, and with this policy it is not sent again.
+            return self.ledger.excuse(name, why);
+        }
+        if let Some(grant) = self.state().grants.get_mut(&name) {
+            let now = self.ledger.now();
+            // It may be known by now that nobody got its answer.
+            let open = |sight: &Sight| match sight.fate {
+                Fate::Under => true,
+                Fate::Unknown => now - sight.at < LATELY,
+                Fate::Granted | Fate::Refused => false,
+            };
+            let its = |sight: &&mut Sight| sight.replica == replica && open(sight);
+            match grant.seen.entry(number).or_default().iter_mut().find(its) {
+                Some(sight) => sight.lapsed = true,
+                None => {
+                    grant.lapsed.insert(replica);
+                }
+            }
+        }
+        self.is_any_attempt_left(token);
+    }
+
     pub(super) fn settle(&self, replica: usize, (name, number): (u64, u64), fate: Fate) {
         let now = self.ledger.now();
         let mut state = self.state();
@@ -296,6 +345,9 @@ impl Provider {
             let (rotated, kept) = (sight.got.is_some(), sight.kept);
             sight.fate = if fate == Fate::Granted && !rotated && !kept { Fate::Refused } else { fate };
             sight.at = now;
+            if sight.fate == Fate::Granted {
+                grant.lapsed.clear();
+            }
             drop(state);
             if fate == Fate::Granted && (rotated || kept) {
                 self.ledger.refreshed(name);
@@ -311,7 +363,8 @@ impl Provider {
     /// A token request that nobody receives, as nobody knows at the other end.
     pub(super) fn unreceived(&self, replica: usize, token: (u64, u64)) {
         let at = self.ledger.now();
-        let sight = Sight { at, replica, fate: Fate::Unknown, got: None, kept: false };
+        let sight =
+            Sight { began: at, at, replica, fate: Fate::Unknown, got: None, lapsed: false, kept: false };
         if let Some(grant) = self.state().grants.get_mut(&token.0) {
             grant.seen.entry(token.1).or_default().push(sight);
         }
@@ -319,11 +372,13 @@ impl Provider {
     }
 
     fn is_any_attempt_left(&self, (name, number): (u64, u64)) {
-        let unknown = |sight: &&Sight| sight.fate == Fate::Unknown;
+        let unknown = |sight: &&Sight| sight.fate == Fate::Unknown || sight.lapsed;
         let state = self.state();
-        let sights = state.grants.get(&name).and_then(|grant| grant.seen.get(&number));
+        let grant = state.grants.get(&name);
+        let sights = grant.and_then(|grant| grant.seen.get(&number));
         let known = |sight: &Sight| sight.fate == Fate::Granted;
         let count = sights.map_or(0, |sights| since_it_stayed(sights, known).iter().filter(unknown).count());
+        let count = count + grant.map_or(0, |grant| grant.lapsed.len());
         drop(state);
         if count > self.most_unknown() {
             self.ledger.excuse(name, "no attempt is left");
@@ -365,3 +420,5 @@ pub(super) fn numbers(token: &str) -> Option<(u64, u64)> {
 const OVERLAP: u64 = 10_000;
 /// Within which an answer is in the store, where nothing fails, in milliseconds.
 const KEPT_WITHIN: u64 = 60;
+/// What became of a request at the moment when its replica went, in milliseconds.
+const LATELY: u64 = 100;

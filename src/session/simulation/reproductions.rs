@@ -2,7 +2,7 @@
 //!
 //! Each failed before what its name tells was mended.
 
-use super::plan::{Fate, Kind, Op, Overlap, Plan, Profile, Setup, StoreFault, Then};
+use super::plan::{Fate, Kind, Op, Overlap, Plan, Profile, Setup, Still, StoreFault, Then};
 use super::run::run;
 use crate::session::mutation::{self, Mutation};
 use crate::session::refresh::record::Ask;
@@ -102,5 +102,21 @@ fn a_lease_that_could_not_be_given_back_ends_nothing() {
             events.push((began + 5_000, Op::Store(None)));
         }
         holds(setup(seed, Profile::Store), events);
+    }
+}
+
+#[test]
+fn a_claim_from_before_a_stop_is_no_lease_that_ran_out() {
+    for seed in 0..30 {
+        let setup = Setup { after_unknown: AfterUnknown::Login, ..setup(seed, Profile::Stops) };
+        let still = Still { length: 20_000, noticed: 0 };
+        let events = vec![
+            (1_000, asks(0, 0)),
+            (2_000, asks(0, 1)),
+            (26_000, Op::StopInLook { replica: 0, after: 1, still }),
+            (27_000, asks(0, 0)),
+            (47_002 + seed, asks(0, 1)),
+        ];
+        holds(setup, events);
     }
 }

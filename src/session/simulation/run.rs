@@ -9,12 +9,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::plan::{Fate, Kind, Op, Plan, Then, Weather};
+use super::ledger::LOSES_LEASE;
+use super::plan::{Dice, Fate, Kind, Op, Plan, Still, Then, Weather};
 use super::provider::Doom;
+use super::store::Look;
 use super::world::{Cookies, Replica, World};
 use crate::session::refresh::record::{Ask, EndCause};
 use crate::session::sessions::Selected;
-use crate::session::settings::AfterUnknown;
 
 /// What came of a run.
 #[derive(Debug)]
@@ -26,12 +27,17 @@ pub(super) struct Report {
 }
 
 /// What a run does by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum Later {
     Kill(usize, u64),
     Drain(usize),
     Logout(u64, usize),
     Start(usize),
+    Stop(usize, Still),
+    /// This process goes on.
+    GoOn(usize),
+    /// What this process had sent has arrived: its leases run out.
+    Lapse(Replica, &'static str),
 }
 
 struct Run {
@@ -44,6 +50,9 @@ struct Run {
     dooms: mpsc::UnboundedReceiver<Doom>,
     /// What happens to each replica's next token request.
     then: BTreeMap<usize, Then>,
+    looks: mpsc::UnboundedReceiver<Look>,
+    /// Who stands still in the next look at the store.
+    in_look: BTreeMap<usize, Still>,
     backups: BTreeMap<usize, Cookies>,
 }
 
@@ -53,7 +62,7 @@ pub(super) fn run(plan: &Plan) -> Report {
     let around = crate::base::secret::seeded::replace(Some(plan.setup.seed));
     let report = runtime.unwrap().block_on(async {
         let world = Arc::new(World::new(&plan.setup));
-        let dooms = world.provider.dooms();
+        let (dooms, looks) = (world.provider.dooms(), world.store.looks());
         let mut run = Run {
             replicas: vec![None; plan.setup.replicas],
             world,
@@ -63,6 +72,8 @@ pub(super) fn run(plan: &Plan) -> Report {
             numbered: 0,
             dooms,
             then: BTreeMap::new(),
+            looks,
+            in_look: BTreeMap::new(),
             backups: BTreeMap::new(),
         };
         for replica in 0..plan.setup.replicas {
@@ -110,8 +121,15 @@ impl Run {
                         Some(Then::Kill(away)) => Later::Kill(replica, away),
                         Some(Then::Drain) | None => Later::Drain(replica),
                         Some(Then::Logout(elsewhere)) => Later::Logout(grant, elsewhere),
+                        Some(Then::Stop(still)) => Later::Stop(replica, still),
                     };
                     self.plan(at, later);
+                    continue;
+                }
+                Some(Look { replica, at }) = self.looks.recv() => {
+                    if let Some(still) = self.in_look.remove(&replica) {
+                        self.plan(at, Later::Stop(replica, still));
+                    }
                     continue;
                 }
                 () = sleep_until(self.begun + Duration::from_millis(next)) => {}
@@ -124,6 +142,9 @@ impl Run {
                     Later::Drain(replica) => self.drain(replica),
                     Later::Logout(grant, replica) => self.log_out(grant, replica),
                     Later::Start(replica) => self.start(replica),
+                    Later::Stop(replica, still) => self.stop(replica, still),
+                    Later::GoOn(number) => self.go_on(number),
+                    Later::Lapse(replica, why) => self.world.lapse(&replica, why),
                 }
             }
             if next == until {
@@ -134,19 +155,13 @@ impl Run {
 
     fn kill(&mut self, replica: usize, away: u64) {
         let Some(killed) = self.replicas[replica].take() else { return };
-        if self.world.ledger.setup.after_unknown == AfterUnknown::Login {
-            // Nobody can tell whether the token had been sent, and with this policy it is not sent again.
-            for sid in killed.sessions.shared().registry.flying() {
-                if let Some(case) = self.world.ledger.case(&sid) {
-                    self.world.ledger.excuse(case.grant, "killed with a lease");
-                }
-            }
-        }
+        self.world.may_hold_leases(&killed, "killed with a lease");
         killed.kill();
         self.world.serves(replica, None);
         self.world.ledger.note(format!("replica {} is killed", killed.number));
         self.world.ledger.gone(killed.number, 2_000);
         self.world.provider.killed(killed.number);
+        self.plan(self.world.ledger.now() + ON_THE_WAY, Later::Lapse(killed, "killed with a lease"));
         let at = self.world.ledger.now() + away;
         self.plan(at, Later::Start(replica));
     }
@@ -154,7 +169,8 @@ impl Run {
     /// The replica that a balancer sends a request to.
     fn ready(&self, replica: usize) -> Option<&Replica> {
         let (before, after) = self.replicas.split_at(replica);
-        after.iter().chain(before).flatten().find(|replica| replica.is_ready())
+        let shunned = |replica: &&Replica| replica.shunned.load(Ordering::Relaxed) <= self.world.ledger.now();
+        after.iter().chain(before).flatten().find(|replica| replica.is_ready() && !shunned(replica))
     }
 
     /// A browser asks; where it was sent to the login, it goes there.
@@ -212,6 +228,8 @@ impl Run {
                 self.then.insert(replica, then);
                 world.provider.doom(replica, after);
             }
+            Op::Stop { replica, still } => self.stop(replica, still),
+            Op::StopInLook { replica, after, still } => self.stop_in_look(replica, after, still),
             Op::Drain { replica } => self.drain(replica),
             Op::Clock { replica, by } => {
                 if let Some(replica) = &self.replicas[replica] {
@@ -231,6 +249,43 @@ impl Run {
                 world.store.forget();
             }
         }
+    }
+
+    /// A process stands still; what is under way to it and from it is not.
+    fn stop(&mut self, place: usize, still: Still) {
+        let Some(replica) = self.replicas[place].clone().filter(|replica| !replica.is_still()) else {
+            return;
+        };
+        let ledger = &self.world.ledger;
+        let until = ledger.now() + still.length;
+        ledger.note(format!("replica {} stands still", replica.number));
+        ledger.stands(replica.number, until);
+        replica.stop(ledger.now() + still.noticed);
+        if still.length >= LOSES_LEASE {
+            self.plan(ledger.now() + ON_THE_WAY, Later::Lapse(replica.clone(), "stood still with a lease"));
+        }
+        self.plan(until, Later::GoOn(replica.number));
+    }
+
+    fn stop_in_look(&mut self, replica: usize, after: u64, still: Still) {
+        self.in_look.insert(replica, still);
+        self.world.store.doom(replica, after);
+    }
+
+    fn stands_until(&self, place: usize) -> Option<u64> {
+        let replica = self.replicas[place].as_ref().filter(|replica| replica.is_still())?;
+        self.world.ledger.stands_until(replica.number)
+    }
+
+    fn go_on(&self, number: usize) {
+        let ledger = &self.world.ledger;
+        // One that was killed meanwhile does not.
+        let still =
+            self.replicas.iter().flatten().find(|replica| replica.number == number && replica.is_still());
+        let Some(replica) = still else { return };
+        ledger.note(format!("replica {number} goes on"));
+        ledger.goes_on(number);
+        replica.go_on(Dice::of(ledger.setup.seed, "goes on", ledger.now()).next());
     }
 
     fn operate(&self, browser: Option<usize>, replica: usize) {
@@ -276,6 +331,10 @@ impl Run {
 
     /// As a process does on SIGTERM: requests finish, flights finish, a new one takes over.
     fn drain(&mut self, place: usize) {
+        if let Some(until) = self.stands_until(place) {
+            // A signal is seen when it goes on.
+            return self.plan(until, Later::Drain(place));
+        }
         let Some(replica) = self.replicas[place].take_if(|replica| replica.is_ready()) else { return };
         let number = replica.number;
         self.world.ledger.note(format!("replica {number} drains"));
@@ -305,7 +364,13 @@ impl Run {
         let world = Arc::clone(&self.world);
         world.provider.set_weather(Weather::default());
         world.provider.spare();
+        world.store.spare();
         world.store.fail(None);
+        self.then.clear();
+        self.later.retain(|_, later| !matches!(later, Later::Stop(..)));
+        for number in self.replicas.iter().flatten().map(|replica| replica.number).collect::<Vec<_>>() {
+            self.go_on(number);
+        }
         world.ledger.note("quiet".to_owned());
         let calm_at = world.ledger.now() + 60_000;
         self.until(calm_at).await;
@@ -376,3 +441,6 @@ impl Run {
         world.ledger.broken("I6", &format!("browser {browser} is stuck at replica {number}"));
     }
 }
+
+/// Within which what was sent to the store is there.
+const ON_THE_WAY: u64 = 25;

@@ -3,11 +3,15 @@
 /// One use of a refresh token, as the provider saw it.
 #[derive(Debug, Clone)]
 pub(super) struct Sight {
+    /// When it came, and when its fate was known.
+    pub(super) began: u64,
     pub(super) at: u64,
     pub(super) replica: usize,
     pub(super) fate: Fate,
     /// What it got, for providers that give it again.
     pub(super) got: Option<(u64, u64)>,
+    /// Whether others take it for one that was not answered.
+    pub(super) lapsed: bool,
     /// Whether it got an access token only, and may come again.
     pub(super) kept: bool,
 }

@@ -1,7 +1,7 @@
 //! Replicas, browsers and what passes between them: real code, simulated edges.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -63,6 +63,8 @@ pub(super) struct Replica {
     pub(super) edge: Tasks,
     pub(super) known: Known,
     pub(super) draining: Arc<std::sync::atomic::AtomicBool>,
+    /// When the balancer notices that it stands still, if it does.
+    pub(super) shunned: Arc<AtomicU64>,
 }
 
 /// A browser's cookies by name.
@@ -107,8 +109,8 @@ impl World {
         wires.reins().seed(Dice::of(setup.seed, "wires", 0).next());
         let settings = settings();
         Self {
-            provider: Arc::new(Provider::new(Arc::clone(&ledger))),
-            store: Arc::new(Shared::new(Arc::clone(&ledger))),
+            provider: Arc::new(Provider::new(Arc::clone(&ledger), wires.clone())),
+            store: Arc::new(Shared::new(Arc::clone(&ledger), wires.clone())),
             ledger,
             processes: Mutex::default(),
             browsers: Mutex::new(vec![Browser::default(); setup.browsers]),
@@ -172,6 +174,7 @@ impl World {
             edge,
             known: Known::default(),
             draining: Arc::default(),
+            shunned: Arc::new(AtomicU64::new(u64::MAX)),
         }
     }
 
@@ -324,12 +327,14 @@ impl World {
         F: Future<Output = Response> + Send + 'static,
     {
         let world = Arc::clone(self);
-        let task = replica.edge.spawn(work);
+        let (task, process) = (replica.edge.spawn(work), replica.edge.clone());
         let abort = task.abort_handle();
         self.wires.spawn(async move {
             match fate {
                 Fate::Abandoned(after) => {
                     sleep(Duration::from_millis(after)).await;
+                    // Who stands still does not see it yet.
+                    process.reins().moving().await;
                     abort.abort();
                 }
                 Fate::Lost => drop(task.await),
@@ -370,6 +375,26 @@ impl World {
 impl Replica {
     pub(super) fn is_ready(&self) -> bool {
         !self.draining.load(Ordering::Relaxed) && *self.sessions.following().borrow() == Following::Loaded
+    }
+
+    /// Whether the process stands still.
+    pub(super) fn is_still(&self) -> bool {
+        self.tasks.reins().is_stopped()
+    }
+
+    /// Every task of the process stops where it is; `noticed` is when nobody is sent there any more.
+    pub(super) fn stop(&self, noticed: u64) {
+        self.shunned.store(noticed, Ordering::Relaxed);
+        self.edge.reins().stop();
+        self.tasks.reins().stop();
+    }
+
+    /// They go on.
+    pub(super) fn go_on(&self, seed: u64) {
+        self.shunned.store(u64::MAX, Ordering::Relaxed);
+        // Any order may be; in this one requests tell what answers that waited do not know.
+        self.edge.reins().go_on(seed);
+        self.tasks.reins().go_on(!seed);
     }
 
     /// As the provider's client reads the time: by the shared clock.
