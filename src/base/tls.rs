@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
 /// Why a TLS configuration could not be made. Names the file, never its content.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +101,47 @@ pub fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsErr
     #[expect(clippy::disallowed_methods, reason = "the one place that builds TLS configurations")]
     let builder = ClientConfig::builder();
     Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+}
+
+/// What a client shows of itself: a certificate chain and its key.
+#[derive(Debug)]
+pub struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Identity {
+    /// Each certificate in DER, the client's own first; never none.
+    pub fn chain(&self) -> impl Iterator<Item = &[u8]> {
+        self.chain.iter().map(|certificate| &**certificate)
+    }
+
+    /// The private key in DER.
+    pub fn key(&self) -> &[u8] {
+        self.key.secret_der()
+    }
+}
+
+/// Reads a client's certificate and key.
+///
+/// # Errors
+/// Where a file cannot be read, or certificate and key do not belong together.
+pub fn identity(cert: &Path, key: &Path) -> Result<Identity, TlsError> {
+    let identity = Identity { chain: read_certificates(cert)?, key: read_private_key(key)? };
+    for certificate in &identity.chain {
+        RootCertStore::empty().add(certificate.clone()).map_err(TlsError::Refused)?;
+    }
+    #[expect(clippy::disallowed_methods, reason = "the one place that builds TLS configurations")]
+    let builder = ClientConfig::builder().with_root_certificates(RootCertStore::empty());
+    builder
+        .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
+        .map_err(TlsError::Refused)?;
+    Ok(identity)
+}
+
+/// Whether a certificate can be verified against `name`, and the name be sent to a server: not an address.
+pub fn is_server_name(name: &str) -> bool {
+    matches!(ServerName::try_from(name), Ok(ServerName::DnsName(_)))
 }
 
 /// The same as PEM, for a client that builds its TLS itself.

@@ -1,6 +1,6 @@
 //! Certificates and keys that a file names: readable, and a pair.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustls_pki_types::pem::Error as PemError;
 
@@ -22,6 +22,15 @@ pub(super) fn verify(file: &File, findings: &mut Findings, sources: &mut Sources
     }
     let provider = file.provider.as_ref().and_then(|provider| provider.value.ca_file.as_ref());
     let upstreams = file.upstreams.iter().flat_map(|map| &map.value.0);
+    for (_, upstream) in upstreams.clone() {
+        let tls = upstream.value.tls.as_ref().and_then(|tls| tls.value.client.as_ref());
+        if let Some((cert, key)) = tls.and_then(|pair| pair.value.cert.as_ref().zip(pair.value.key.as_ref()))
+        {
+            sources.add(&cert.value);
+            sources.add(&key.value);
+            client(cert, key, findings);
+        }
+    }
     let upstreams = upstreams.filter_map(|(_, upstream)| upstream.value.ca_file.as_ref());
     let store = file.store.as_ref().and_then(|store| store.value.tls.as_ref());
     let store = store.and_then(|tls| tls.value.ca_file.as_ref());
@@ -63,7 +72,23 @@ fn listener(tls: &Tls, findings: &mut Findings) {
     }
 }
 
+fn client(cert: &At<PathBuf>, key: &At<PathBuf>, findings: &mut Findings) {
+    together(cert, key, findings, |cert, key| tls::identity(cert, key).map(drop));
+}
+
 fn server(cert: &At<PathBuf>, key: &At<PathBuf>, findings: &mut Findings) -> Option<Pair> {
+    let mut made = None;
+    together(cert, key, findings, |cert, key| pair(cert, key).map(|pair| made = Some(pair)));
+    made
+}
+
+/// Both files, and that they belong together.
+fn together(
+    cert: &At<PathBuf>,
+    key: &At<PathBuf>,
+    findings: &mut Findings,
+    fits: impl FnOnce(&Path, &Path) -> Result<(), TlsError>,
+) {
     let chain_error = tls::read_certificates(&cert.value).err();
     let key_error = tls::read_private_key(&key.value).err();
     if let Some(error) = &chain_error {
@@ -73,14 +98,11 @@ fn server(cert: &At<PathBuf>, key: &At<PathBuf>, findings: &mut Findings) -> Opt
         findings.report(&key.at, said(error)).help("name a PEM file of the private key");
     }
     if chain_error.is_some() || key_error.is_some() {
-        return None;
+        return;
     }
-    pair(&cert.value, &key.value)
-        .map_err(|error| {
-            let finding = findings.report(&cert.at, said(&error));
-            finding.also(&key.at, "the key").help("the two must belong together");
-        })
-        .ok()
+    if let Err(error) = fits(&cert.value, &key.value) {
+        findings.report(&cert.at, said(&error)).also(&key.at, "the key").help("the two must belong together");
+    }
 }
 
 /// What is wrong with a file, without its name: the caret shows it.

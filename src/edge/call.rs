@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
+use pingora::protocols::Digest;
 
 use super::access::{self, Record};
 use super::hops::{self, From};
@@ -136,6 +137,11 @@ impl Call {
         let plan = self.plan.as_ref().ok_or(NoSeat::Nowhere)?;
         let key = || plan.affinity().or(self.from.address.map(number)).unwrap_or_default();
         self.live.upstreams.seat(plan.route.upstream, &mut self.attempts, key).await
+    }
+
+    /// Whether a connection is as safe as the endpoint's must be.
+    pub(super) fn takes(&self, digest: Option<&Digest>) -> bool {
+        self.attempts.seat().is_none_or(|seat| seat.takes(digest))
     }
 
     /// Counts an attempt whose connection died before a byte of the response, and says whether another may follow,

@@ -271,9 +271,15 @@ impl ProxyHttp for Proxy {
         _: bool,
         _: &HttpPeer,
         _: RawFd,
-        _: Option<&Digest>,
+        digest: Option<&Digest>,
         call: &mut Call,
     ) -> pingora::Result<()> {
+        // Nothing was sent yet.
+        if !call.takes(digest) {
+            let old =
+                Error::explain(ErrorType::TLSHandshakeFailure, "an older version of TLS than is allowed");
+            return Err(old.into_up());
+        }
         call.connected();
         Ok(())
     }

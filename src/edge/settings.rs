@@ -10,7 +10,7 @@ use http::{HeaderValue, StatusCode};
 use ipnet::IpNet;
 use url::Url;
 
-use crate::base::tls::server::Terms;
+use crate::base::tls::server::{MinVersion, Terms};
 
 /// Listeners, limits and upstreams.
 #[derive(Debug)]
@@ -123,6 +123,8 @@ pub struct Upstream {
     pub host: HostField,
     /// Certificates that vouch for the upstream, instead of the machine's roots.
     pub ca_file: Option<PathBuf>,
+    /// How it is spoken to in TLS.
+    pub tls: UpstreamTls,
     /// Whether the upstream is spoken to in HTTP/2 (h2 over TLS, h2c without).
     pub http2: bool,
     /// How long connecting may take, TLS included.
@@ -237,6 +239,17 @@ pub struct Pool {
     pub idle: usize,
     /// Requests under way at once; `None` for any number.
     pub connections: Option<u64>,
+}
+
+/// How an upstream is spoken to in TLS.
+#[derive(Debug, Clone)]
+pub struct UpstreamTls {
+    /// The name that is sent and that the certificate must have; `None` for the host of the endpoint.
+    pub server_name: Option<String>,
+    /// What we show of ourselves.
+    pub client: Option<TlsFiles>,
+    /// The oldest version.
+    pub least: MinVersion,
 }
 
 /// What an upstream is told as `Host`.

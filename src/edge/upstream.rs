@@ -57,8 +57,17 @@ pub enum UpstreamError {
     #[error("upstream {0}: the path of its socket is too long")]
     Socket(String),
     /// A certificate cannot be verified against an address.
-    #[error("upstream {0}: https needs a host name, not an address, for its certificate to be verified")]
+    #[error("upstream {0}: https needs a name, not an address, for its certificate to be verified")]
     Name(String),
+    /// What we would show of ourselves cannot be used.
+    #[error("upstream {name}: the client certificate cannot be used")]
+    Identity {
+        /// Which one.
+        name: String,
+        /// What is wrong.
+        #[source]
+        source: tls::TlsError,
+    },
     /// The certificates that vouch for it cannot be used.
     #[error("upstream {name}: its certificate could never be verified")]
     Ca {

@@ -10,5 +10,6 @@ pub(crate) mod raw;
 pub(crate) mod scripted;
 pub(crate) mod session;
 pub(crate) mod tls;
+pub(crate) mod tls_server;
 pub(crate) mod upstream;
 pub(crate) mod world;

@@ -9,11 +9,13 @@ use http::uri::Authority;
 use url::Url;
 
 use super::{positive, url as urls, within};
+use crate::base::tls::is_server_name;
+use crate::base::tls::server::MinVersion;
 use crate::config::nearest::nearest;
 use crate::config::problems::Findings;
 use crate::config::raw::edge as raw;
 use crate::config::reader::{At, defaults};
-use crate::edge::settings::{Balance, Endpoint, HostField, Place, Pool, Upstream};
+use crate::edge::settings::{Balance, Endpoint, HostField, Place, Pool, TlsFiles, Upstream, UpstreamTls};
 use crate::gate::settings::UpstreamId;
 
 /// The upstreams found so far. Their order is their ids.
@@ -77,7 +79,7 @@ impl Upstreams {
     }
 
     fn by_url(&mut self, text: &At<String>, findings: &mut Findings) -> Option<UpstreamId> {
-        let place = server(text, findings)?;
+        let place = server(text, ServerName::InPlace, findings)?;
         let name = match &place {
             Place::Url(url) => authority(url),
             Place::Unix(_) => place.to_string(),
@@ -101,7 +103,24 @@ fn upstream(name: &str, raw: raw::Upstream, findings: &mut Findings) -> Option<U
     let retries = raw.retries.and_then(|raw| health::retries(raw.value, findings));
     let pool = raw.pool.and_then(|raw| pool(raw.value, findings));
     let eject = raw.eject.and_then(|raw| health::eject(raw.value, findings));
-    let endpoints = raw.endpoints.and_then(|list| endpoints(list, findings));
+    let tls_at = raw.tls.as_ref().map(|tls| tls.at.clone());
+    let tls = match raw.tls {
+        Some(raw) => tls(raw.value, findings),
+        None => Some(new_tls()),
+    };
+    // A name that is wrong is a problem of its own, and not of the endpoints.
+    let named = match &tls {
+        Some(UpstreamTls { server_name: None, .. }) => ServerName::InPlace,
+        Some(_) | None => ServerName::InTls,
+    };
+    let endpoints = raw.endpoints.and_then(|list| endpoints(list, named, findings));
+    if let (Some(at), Some([first, ..])) = (tls_at, endpoints.as_deref())
+        && !first.place.speaks_tls()
+    {
+        findings
+            .report(&at, "TLS of an upstream that does not speak it")
+            .help("write `https` endpoints, or drop the key");
+    }
     let host = raw.host.and_then(|text| host(&text, findings));
     let mut upstream = new(name.to_owned(), endpoints?, raw.timeouts?.value, findings)?;
     upstream.balance = match raw.balance?.value {
@@ -112,6 +131,7 @@ fn upstream(name: &str, raw: raw::Upstream, findings: &mut Findings) -> Option<U
     upstream.host = host?;
     upstream.health = health?;
     upstream.eject = eject?;
+    upstream.tls = tls?;
     upstream.pool = pool?;
     upstream.retries = retries?;
     upstream.ca_file = raw.ca_file.map(|path| path.value);
@@ -119,7 +139,47 @@ fn upstream(name: &str, raw: raw::Upstream, findings: &mut Findings) -> Option<U
     Some(upstream)
 }
 
-fn endpoints(list: At<Vec<At<raw::Endpoint>>>, findings: &mut Findings) -> Option<Vec<Endpoint>> {
+/// Where the name stands that a server's certificate must have.
+#[derive(Clone, Copy, PartialEq)]
+enum ServerName {
+    /// In the place of the server.
+    InPlace,
+    /// In `tls`.
+    InTls,
+}
+
+fn new_tls() -> UpstreamTls {
+    UpstreamTls { server_name: None, client: None, least: MinVersion::V1_2 }
+}
+
+fn tls(raw: raw::UpstreamTls, findings: &mut Findings) -> Option<UpstreamTls> {
+    let server_name = match raw.server_name {
+        Some(text) if is_server_name(&text.value) => Some(Some(text.value)),
+        Some(text) => {
+            findings.report(&text.at, "not a name of a server").help("write a host's name, not an address");
+            None
+        }
+        None => Some(None),
+    };
+    let client = match raw.client {
+        Some(At { value: raw::CertificateFiles { cert: Some(cert), key: Some(key) }, .. }) => {
+            Some(Some(TlsFiles { cert: cert.value, key: key.value }))
+        }
+        Some(_) => None,
+        None => Some(None),
+    };
+    let least = match raw.min_version?.value {
+        raw::TlsVersion::V1_2 => MinVersion::V1_2,
+        raw::TlsVersion::V1_3 => MinVersion::V1_3,
+    };
+    Some(UpstreamTls { server_name: server_name?, client: client?, least })
+}
+
+fn endpoints(
+    list: At<Vec<At<raw::Endpoint>>>,
+    named: ServerName,
+    findings: &mut Findings,
+) -> Option<Vec<Endpoint>> {
     if list.value.is_empty() {
         findings.report(&list.at, "an upstream needs an endpoint").help("write `[http://host:port]`");
     }
@@ -132,7 +192,7 @@ fn endpoints(list: At<Vec<At<raw::Endpoint>>>, findings: &mut Findings) -> Optio
     let mut found: Vec<(Endpoint, Range<usize>)> = Vec::new();
     for raw in list.value {
         let text = raw.value.url();
-        let place = text.as_ref().and_then(|text| server(text, findings));
+        let place = text.as_ref().and_then(|text| server(text, named, findings));
         let weight = match raw.value.weight() {
             Some(weight) => within(Some(weight), 1..1001, findings),
             None => Some(1),
@@ -176,6 +236,7 @@ fn new(
         balance: Balance::RoundRobin,
         health: None,
         eject: None,
+        tls: new_tls(),
         pool: pool(defaults()?, findings)?,
         retries: health::retries(defaults()?, findings)?,
         host: HostField::Keep,
@@ -234,7 +295,7 @@ fn socket(text: &At<String>, path: &str, findings: &mut Findings) -> Option<Plac
 }
 
 /// Where a server is; an https server must have a name that a certificate can vouch for.
-fn server(text: &At<String>, findings: &mut Findings) -> Option<Place> {
+fn server(text: &At<String>, named: ServerName, findings: &mut Findings) -> Option<Place> {
     if let Some(path) = text.value.strip_prefix(SOCKET) {
         return socket(text, path, findings);
     }
@@ -245,10 +306,10 @@ fn server(text: &At<String>, findings: &mut Findings) -> Option<Place> {
             .help("write scheme, host and port; `rewrite` of a route puts a path before that of the request");
         return None;
     }
-    if url.scheme() == "https" && urls::has_ip_host(&url) {
+    if url.scheme() == "https" && named == ServerName::InPlace && urls::has_ip_host(&url) {
         findings
             .report(&text.at, "an https upstream that is an IP address could not be verified")
-            .help("write the host's name, as in its certificate");
+            .help("write the host's name, as in its certificate; of an entry of `upstreams`, under `tls.server_name`");
         return None;
     }
     Some(Place::Url(url))

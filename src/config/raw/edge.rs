@@ -50,7 +50,7 @@ section! {
     /// A certificate and its key.
     CertificateFiles
     required {
-        /// The certificate chain, the server's own certificate first.
+        /// The certificate chain, one's own certificate first.
         cert: PathBuf,
         /// The private key.
         key: PathBuf,
@@ -124,6 +124,8 @@ section! {
         health: Health,
         /// A PEM file of the certificates that vouch for it, instead of the machine's roots.
         ca_file: PathBuf,
+        /// What else there is to its TLS. It is spoken by `https` endpoints, with or without this.
+        tls: UpstreamTls,
     }
     defaults {
         /// Which of its endpoints serves a request.
@@ -142,6 +144,22 @@ section! {
         http2: bool = false,
         /// How long it may take.
         timeouts: UpstreamTimeouts = {},
+    }
+}
+
+section! {
+    /// What there is to the TLS of an upstream.
+    UpstreamTls
+    optional {
+        /// The name that is sent to it, and that its certificate must have. The host of the endpoint where it is not given,
+        /// which then must not be an address.
+        server_name: String,
+        /// The certificate that is shown to it, with its key.
+        client: CertificateFiles,
+    }
+    defaults {
+        /// The oldest version.
+        min_version: TlsVersion = "1.2",
     }
 }
 

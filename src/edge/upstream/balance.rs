@@ -124,9 +124,14 @@ fn rendezvous(all: &[Arc<Endpoint>], set: Set, key: u64) -> Option<usize> {
 
 /// The same number for the same text, in every process and version.
 pub(super) fn seed(text: &str) -> u64 {
+    fold(0, text.as_bytes())
+}
+
+/// One number for `so_far` and what follows it.
+pub(super) fn fold(so_far: u64, bytes: &[u8]) -> u64 {
     // FNV-1a
-    let folded = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    let folded = bytes.iter().fold(so_far ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
     mix(folded)
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
+use pingora::protocols::Digest;
 use pingora::protocols::l4::socket::SocketAddr as SocketAddress;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
@@ -19,6 +20,8 @@ use super::name::Name;
 use super::standing::{Others, Standing};
 use super::trust::Trust;
 use super::{Known, UpstreamError, peer};
+use crate::base::tls;
+use crate::base::tls::server::MinVersion;
 use crate::edge::settings::{self, Eject, HostField, Place, Upstream};
 
 /// One server.
@@ -37,6 +40,7 @@ pub(super) struct Endpoint {
     /// The most requests under way, and whom to tell when one ends.
     limit: Option<(u64, Arc<Notify>)>,
     watched: Watched,
+    least: MinVersion,
     source: Source,
     /// What pingora is told of it, but for an address that is looked up.
     template: HttpPeer,
@@ -96,11 +100,18 @@ impl Endpoint {
             host,
             authority,
             eject: upstream.eject.clone(),
+            least: upstream.tls.least,
             limit: upstream.pool.connections.map(|most| (most, Arc::clone(freed))),
             watched: if upstream.health.is_some() { Watched::Yes } else { Watched::No },
             source,
             template,
         })
+    }
+
+    /// Whether a connection is as safe as it must be. pingora agrees to TLS 1.2 with whoever offers no more.
+    pub(super) fn takes(&self, digest: Option<&Digest>) -> bool {
+        let version = digest.and_then(|digest| digest.ssl_digest.as_ref()).map(|tls| tls.version.as_ref());
+        self.least == MinVersion::V1_2 || version.is_none_or(|version| version == TLS_1_3)
     }
 
     /// Whether there is room for one more request.
@@ -226,14 +237,16 @@ fn at_url(url: &Url, upstream: &Upstream, trust: &Trust) -> Result<(Source, Http
         Host::Ipv6(address) => (Some(IpAddr::V6(address)), ""),
         Host::Domain(name) => (None, name),
     };
-    if https && name.is_empty() {
+    let server_name = upstream.tls.server_name.as_deref().unwrap_or(name);
+    // pingora verifies nothing where the name is empty.
+    if https && !tls::is_server_name(server_name) {
         return Err(UpstreamError::Name(upstream.name.clone()));
     }
     let address = SocketAddr::new(fixed.unwrap_or(IpAddr::from([127, 0, 0, 1])), port);
-    let mut template = HttpPeer::new(address, https, name.to_owned());
+    let mut template = HttpPeer::new(address, https, server_name.to_owned());
     peer::set_options(&mut template, upstream, https);
     if https {
-        template.options.ca = trust.of_upstream(upstream)?;
+        peer::secure(&mut template, upstream, trust)?;
     }
     let source = match fixed {
         Some(_) => Source::Fixed(Address::Inet(address)),
@@ -262,6 +275,9 @@ fn authority(place: &Place) -> String {
         Place::Unix(_) => "localhost".to_owned(),
     }
 }
+
+// What rustls calls it.
+const TLS_1_3: &str = "TLSv1_3";
 
 /// A request's seat at an endpoint: it counts there for as long as this exists.
 pub(in crate::edge) struct Seat {
@@ -294,6 +310,11 @@ impl Seat {
     /// What the endpoint is told as `Host`; `None` for what the client sent.
     pub(in crate::edge) fn host(&self) -> Option<&HeaderValue> {
         self.endpoint.host.as_ref()
+    }
+
+    /// Whether a connection is as safe as it must be.
+    pub(in crate::edge) fn takes(&self, digest: Option<&Digest>) -> bool {
+        self.endpoint.takes(digest)
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {

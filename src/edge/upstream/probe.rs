@@ -75,6 +75,9 @@ async fn probe(endpoint: &Endpoint, health: &Health, connector: &Connector) -> R
         endpoint.move_on(&mut aim);
         return Err("connect");
     };
+    if !endpoint.takes(session.digest()) {
+        return Err("tls");
+    }
     let answer = ask(&mut session, request(endpoint, health).map_err(|_| "request")?).await;
     if session.as_http2().is_some() {
         // Its connection may carry the next one; one that is not given back would never be closed.

@@ -1,7 +1,8 @@
 //! Upstreams as the two paths use them.
 
 use super::*;
-use crate::edge::settings::{Endpoint as EndpointSettings, HostField, Place, Pool, Retries};
+use crate::base::tls::server::MinVersion;
+use crate::edge::settings::{Endpoint as EndpointSettings, HostField, Place, Pool, Retries, UpstreamTls};
 
 pub(super) fn upstream(urls: &[&str]) -> Upstream {
     let endpoint = |url: &&str| EndpointSettings { place: Place::Url(url.parse().unwrap()), weight: 1 };
@@ -15,6 +16,7 @@ pub(super) fn upstream(urls: &[&str]) -> Upstream {
         pool: Pool { idle: 8, connections: None },
         host: HostField::Keep,
         ca_file: None,
+        tls: UpstreamTls { server_name: None, client: None, least: MinVersion::V1_2 },
         http2: false,
         connect_timeout: Duration::from_secs(1),
         read_timeout: Duration::from_secs(1),
@@ -41,6 +43,12 @@ fn a_certificate_is_always_verified_against_a_name() {
     for url in ["https://10.0.0.1", "https://[::1]:8443"] {
         let error = new(&[url]).unwrap_err();
         assert!(matches!(error, UpstreamError::Name(_)), "{error}");
+        for name in ["", "10.0.0.1", "a b", "::1"] {
+            let mut settings = upstream(&[url]);
+            settings.tls.server_name = Some(name.to_owned());
+            let error = Upstreams::new(&[settings], &Standings::default()).unwrap_err();
+            assert!(matches!(error, UpstreamError::Name(_)), "{name:?}: {error}");
+        }
     }
 }
 
@@ -130,4 +138,34 @@ async fn a_limit_sends_requests_elsewhere_and_then_makes_them_wait() {
     };
     let (found, ()) = tokio::join!(waiting, leaving);
     assert_eq!((found.unwrap(), began.elapsed()), (first, Duration::from_millis(10)));
+}
+
+#[tokio::test]
+async fn connections_are_shared_only_among_those_who_trust_alike() {
+    tls::install_provider();
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = Vec::new();
+    for (name, ca) in [("a", "one"), ("b", "other"), ("c", "one")] {
+        let ca_file = folder.path().join(ca);
+        if !ca_file.exists() {
+            let made = rcgen::generate_simple_self_signed(["orders.internal".to_owned()]).unwrap();
+            std::fs::write(&ca_file, made.cert.pem()).unwrap();
+        }
+        settings.push(Upstream {
+            name: name.to_owned(),
+            ca_file: Some(ca_file),
+            ..upstream(&["https://localhost"])
+        });
+    }
+    let upstreams = Upstreams::new(&settings, &Standings::default()).unwrap();
+    let mut hashes = Vec::new();
+    for id in 0..3 {
+        let mut attempts = Attempts::default();
+        let mut peer =
+            upstreams.seat(UpstreamId(id), &mut attempts, || 0).await.ok().unwrap().peer().await.unwrap();
+        peer._address = pingora::protocols::l4::socket::SocketAddr::Inet(([127, 0, 0, 1], 443).into());
+        hashes.push(pingora::upstreams::peer::Peer::reuse_hash(&*peer));
+    }
+    assert_ne!(hashes[0], hashes[1]);
+    assert_eq!(hashes[0], hashes[2]);
 }

@@ -8,14 +8,14 @@ use std::time::Duration;
 use bearward::base::tasks::Tasks;
 use bearward::base::time::{Clock, SystemClock};
 use bearward::base::tls;
-use bearward::base::tls::server::Terms;
+use bearward::base::tls::server::{MinVersion, Terms};
 use bearward::bff::{Bff, settings as bff};
 use bearward::edge::inherited::Inherited;
 use bearward::edge::live::Live;
 use bearward::edge::metrics::Metrics;
 use bearward::edge::settings::{
     Balance, Drain, Endpoint, FastPath, Forwarding, HostField, Limits, Listener, Place, Pool, Retries,
-    Settings, Tls, TlsFiles, Upstream,
+    Settings, Tls, TlsFiles, Upstream, UpstreamTls,
 };
 use bearward::edge::upstream::Upstreams;
 use bearward::edge::{DrainReport, Edge, ReplaceError};
@@ -74,6 +74,7 @@ impl Wanted {
                 retries: Retries { attempts: 3, percent: 20, least: 100 },
                 host: HostField::Keep,
                 ca_file: None,
+                tls: UpstreamTls { server_name: None, client: None, least: MinVersion::V1_2 },
                 http2: false,
                 connect_timeout: Duration::from_secs(2),
                 read_timeout: Duration::from_secs(10),

@@ -38,10 +38,28 @@ impl Authority {
 
     /// Signs a certificate for `names`, in the files `file.crt` and `file.key`.
     pub(crate) fn sign(&self, file: &str, names: &[&str]) -> TlsFiles {
+        self.sign_changed(file, names, |_| ())
+    }
+
+    /// The same, for a month that is long over.
+    pub(crate) fn sign_expired(&self, file: &str, names: &[&str]) -> TlsFiles {
+        self.sign_changed(file, names, |params| {
+            params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+            params.not_after = rcgen::date_time_ymd(2020, 2, 1);
+        })
+    }
+
+    fn sign_changed(
+        &self,
+        file: &str,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> TlsFiles {
         let names = names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let mut params = CertificateParams::new(names).unwrap();
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        change(&mut params);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let files = TlsFiles {
