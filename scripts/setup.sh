@@ -91,6 +91,8 @@ setup_tests() {
   fi
   # Only its binary is used: each test starts servers of its own, on free ports and in folders of their own.
   have redis-server || debian redis-server || say "no Redis: the tests of the shared store cannot run"
+  have h2load || debian nghttp2-client || say "no nghttp2: the tests with its HTTP/2 cannot run"
+  have wrk || debian wrk || say "no wrk: the tests with its load cannot run"
   # Servers behind the gateway, each with its own reading of a path. Started like Redis.
   have nginx || debian nginx || say "no nginx: the test of other servers' paths cannot run"
   have python3 || debian python3 || say "no Python: the test of other servers' paths cannot run"

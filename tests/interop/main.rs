@@ -17,6 +17,7 @@
 mod faults;
 mod fleet;
 mod grpc;
+mod load;
 mod login;
 mod logout;
 mod paths;

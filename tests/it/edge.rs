@@ -2,6 +2,7 @@
 
 mod bodies;
 mod certificates;
+mod conformance;
 mod drain;
 mod fast_path;
 mod faults;
