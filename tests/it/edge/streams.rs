@@ -191,7 +191,12 @@ async fn a_websocket_over_tls_and_one_that_talks_are_told_too() {
     let socket = WebSocketStream::from_raw_socket(io, Role::Client, None).await;
     let (mut send, mut receive) = socket.split();
     // Bytes that nobody reads any more must not overtake the close frame.
-    tokio::spawn(async move { while send.send(Message::binary(vec![7; 4000])).await.is_ok() {} });
+    tokio::spawn(async move {
+        while send.send(Message::binary(vec![7; 100])).await.is_ok() {
+            // Not so many that the tunnel is full: then it is only closed.
+            sleep(Duration::from_millis(5)).await;
+        }
+    });
     receive.next().await.unwrap().unwrap();
     gateway.end_session();
     let close = timeout(SOON, async {
