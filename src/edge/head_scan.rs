@@ -6,6 +6,7 @@
 //!
 //! RFC 9112 §2.2 (bare LF, leading empty lines), §3.2 (Host), §5.2 (obs-fold), §6.1 and §6.3 (framing).
 
+use std::net::Ipv6Addr;
 use std::ops::Range;
 
 use http::StatusCode;
@@ -266,6 +267,9 @@ impl Scan {
         if request.version == Version::Http11 && host.is_none() {
             return Err(Fault::Bad("no Host"));
         }
+        if host.is_some_and(|host| !is_host(host)) {
+            return Err(Fault::Bad("Host is none"));
+        }
         let target = bytes.get(request.target.clone()).unwrap_or_default();
         if target.first() == Some(&b'/') || target == b"*" {
             let ordinary = self.ordinary(request, bytes);
@@ -358,7 +362,8 @@ fn request_line(line: &[u8], at: usize, limits: &Limits) -> Result<RequestLine, 
     }
     if method.is_empty()
         || method.len() > 32
-        || !method.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'-')
+        // RFC 9110 §9.1: a method has a case. `get` is none that anyone serves, but some servers take it for GET.
+        || !method.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'-')
     {
         return Err(not_http);
     }
@@ -394,6 +399,28 @@ fn is_unusual(line: &[u8]) -> bool {
 fn value<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let (found, value) = line.split_at_checked(name.len())?;
     found.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
+}
+
+/// A name or an address, with or without a port: RFC 3986 §3.2.2 without what nobody means by a host (user information,
+/// percent-encoding, sub-delimiters), by which servers tell different hosts from one field. std:116
+pub(super) fn is_host(host: &[u8]) -> bool {
+    let name_end = match host.first() {
+        Some(b'[') => host.iter().position(|&byte| byte == b']').map_or(0, |at| at + 1),
+        _ => host.iter().position(|&byte| byte == b':').unwrap_or(host.len()),
+    };
+    let (name, port) = host.split_at_checked(name_end).unwrap_or_default();
+    let is_name = match name.strip_prefix(b"[").and_then(|name| name.strip_suffix(b"]")) {
+        Some(address) => std::str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok()),
+        None => {
+            !name.is_empty()
+                && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+        }
+    };
+    let is_port = port.is_empty()
+        || port
+            .strip_prefix(b":")
+            .is_some_and(|digits| (1..=5).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit));
+    is_name && is_port
 }
 
 /// The authority of an absolute-form target, and where it begins.
@@ -466,6 +493,9 @@ mod tests {
             "GET /\r\n\r\n",
             "\u{16}\u{3}\u{1} HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "get / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost:\r\n\r\n",
+            "GET / HTTP/1.0\r\nHost: a,b\r\n\r\n",
             "GET http://a?b HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -515,6 +545,20 @@ mod tests {
         }
         assert_eq!(ordinary("GET / HTTP/1.0\r\nHost: a\r\n\r\n"), None);
         assert_eq!(ordinary("GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n"), None);
+    }
+
+    // std:116
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+        for host in ["a", "A-b.c_d:1", "127.0.0.1:65535", "[::1]", "[2001:db8::1]:443", "a."] {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "", ":1", "a:", "a:b", "a:123456", "a:1:2", "u@a", "a/b", "a b", "a,b", "a%62", "é", "[a]",
+            "[::1", "[::1]x", "[::1]:", "[]", "::1", "<a>", "a\\b",
+        ] {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
     }
 
     // std:117

@@ -50,8 +50,11 @@ impl Proxy {
         if let Some(denial) = told::refused(head) {
             return Some(denial);
         }
-        // HTTP/1 heads were measured when they were read; of HTTP/2, the library knows only the total.
+        // HTTP/1 heads were looked at when they were read; of HTTP/2, the library knows only the total size.
         if head.version == Version::HTTP_2 {
+            if !told::is_sound(head) {
+                return Some(Denial::BadRequest("host, path or method"));
+            }
             if head.raw_path().len() > self.limits.uri_bytes {
                 return Some(Denial::UriTooLong);
             }
@@ -198,7 +201,8 @@ impl ProxyHttp for Proxy {
             client_cert: secured.as_deref().and_then(Secured::of).and_then(Secured::client_cert),
             host: call.host(),
         };
-        request_edit::apply(request, plan, &origin)
+        request_edit::apply(request, plan, &origin)?;
+        told::name_host(request, &call.live.public_url)
     }
 
     async fn request_body_filter(

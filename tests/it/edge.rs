@@ -3,6 +3,7 @@
 mod bodies;
 mod certificates;
 mod conformance;
+mod cves;
 mod drain;
 mod fast_path;
 mod faults;

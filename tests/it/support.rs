@@ -7,6 +7,7 @@ pub(crate) mod frames;
 pub(crate) mod gateway;
 pub(crate) mod process;
 pub(crate) mod raw;
+pub(crate) mod recorder;
 pub(crate) mod scripted;
 pub(crate) mod session;
 pub(crate) mod tls;

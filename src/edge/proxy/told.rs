@@ -4,16 +4,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, MAX_FORWARDS, TRANSFER_ENCODING};
+use http::header::{
+    ALLOW, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, MAX_FORWARDS, TRANSFER_ENCODING,
+};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::tls::SslDigest;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType};
+use url::Url;
 
 use crate::edge::call::{Blame, Link};
-use crate::edge::head_scan::Cookies;
+use crate::edge::head_scan::{Cookies, is_host};
 use crate::edge::intake::Rules;
 use crate::edge::request_edit;
 use crate::edge::settings::Limits;
@@ -53,6 +56,27 @@ pub(in crate::edge) fn refused(request: &RequestHeader) -> Option<Denial> {
 
 const SERVED: [Method; 7] =
     [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+
+/// RFC 9112 §3.2: HTTP/1.0 may name no host, what is sent on in HTTP/1.1 must. Such a request is for the public origin.
+pub(super) fn name_host(request: &mut RequestHeader, public: &Url) -> pingora::Result<()> {
+    if request.headers.contains_key(HOST) || request.uri.authority().is_some() {
+        return Ok(());
+    }
+    request.insert_header(HOST, public.authority())
+}
+
+/// Whether a head that no scan of ours has seen names one host, a path and a method as HTTP/1 would have to. std:117
+pub(super) fn is_sound(head: &RequestHeader) -> bool {
+    let host = match head.uri.authority() {
+        Some(authority) => authority.as_str().as_bytes(),
+        None => head.headers.get(HOST).map(HeaderValue::as_bytes).unwrap_or_default(),
+    };
+    let path = head.raw_path();
+    is_host(host)
+        && (path.first() == Some(&b'/') || path == b"*")
+        && path.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#')
+        && head.method.as_str().bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-')
+}
 
 /// Header fields or cookies over their limit, of a head that no scan of ours has counted. The cookies of HTTP/2 come one
 /// by one and are one field (RFC 9113 §8.2.3).

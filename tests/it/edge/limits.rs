@@ -187,15 +187,11 @@ async fn a_body_that_never_comes_is_given_up_whatever_the_request_wants_to_becom
     wanted.limits.head_timeout = Duration::from_millis(300);
     wanted.limits.idle_timeout = Duration::from_millis(500);
     let gateway = wanted.start().await;
-    for (head, status) in [
-        ("GET /oauth2/login HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n", 408),
-        ("GET /oauth2/login HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nContent-Length: 5\r\n\r\n", 408),
-        // No handshake has a body: it is not even waited for.
-        ("GET /oauth2/login HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nContent-Length: 5\r\n\r\n", 400),
-    ] {
+    for (fields, status) in [("", 408), ("Upgrade: x\r\n", 408), ("Upgrade: websocket\r\n", 400)] {
+        let head = format!("GET /oauth2/login HTTP/1.1\r\nHost: a\r\n{fields}Content-Length: 5\r\n\r\n");
         let start = Instant::now();
         let mut client = Raw::connect(gateway.address).await;
-        assert_eq!(client.call(head).await.status, status, "{head}");
+        assert_eq!(client.call(&head).await.status, status, "{head}");
         assert!(client.is_closed().await && start.elapsed() < Duration::from_secs(5), "{head}");
     }
 }

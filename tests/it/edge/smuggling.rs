@@ -2,6 +2,10 @@
 //!
 //! Each with the fast path and without it.
 
+mod corpus;
+mod generator;
+mod http2;
+
 use bearward::edge::settings::FastPath;
 
 use crate::support::gateway::Wanted;
