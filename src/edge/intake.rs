@@ -33,8 +33,8 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    /// Begins anew: another attempt is sent what came already.
-    pub(super) fn restart(&mut self, now: Instant) {
+    /// Begins, when the head is sent on. Until then a client may have been waiting for us.
+    pub(super) fn begin(&mut self, now: Instant) {
         *self = Self { bytes: 0, since: Some(now) };
     }
 
@@ -66,7 +66,7 @@ mod tests {
     #[track_caller]
     fn check(rules: &Rules, pieces: &[(u64, usize)], expected: Result<(), Denial>) {
         let (start, mut intake) = (Instant::now(), Intake::default());
-        intake.restart(start);
+        intake.begin(start);
         let mut took = Ok(());
         for (second, piece) in pieces {
             assert_eq!(took, Ok(()), "{pieces:?}");
@@ -96,14 +96,5 @@ mod tests {
         check(&Rules { rate: 2, ..RULES }, &[(1, 2), (6, 1)], Ok(()));
         check(&Rules { most: None, rate: 1, ..RULES }, &[(1, usize::MAX), (9, 1)], Ok(()));
         check(&Rules { rate: 0, ..RULES }, &[(1, 1), (1_000, 1)], Ok(()));
-    }
-
-    #[test]
-    fn another_attempt_counts_anew() {
-        let (now, mut intake) = (Instant::now(), Intake::default());
-        for _ in 0..3 {
-            intake.restart(now);
-            assert_eq!(intake.take(100, now, &RULES), Ok(()));
-        }
     }
 }

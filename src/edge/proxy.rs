@@ -188,7 +188,7 @@ impl ProxyHttp for Proxy {
         call: &mut Call,
     ) -> pingora::Result<()> {
         told::settle_expectation(session, request).await?;
-        call.intake.restart(Instant::now());
+        call.intake.begin(Instant::now());
         let Some(plan) = &call.plan else { return Ok(()) };
         let secured = told::tls(session);
         let origin = Origin {
@@ -228,6 +228,9 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         call: &mut Call,
     ) -> pingora::Result<()> {
+        if !told::is_framed_once(response) {
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "an unknown transfer coding").into_up());
+        }
         // RFC 9110 §15.2.2: of a protocol that nobody asked for, every byte would pass. std:119
         if response.status == StatusCode::SWITCHING_PROTOCOLS
             && !csrf::is_websocket(&session.req_header().headers)

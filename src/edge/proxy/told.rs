@@ -8,7 +8,7 @@ use http::header::{
     ALLOW, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, MAX_FORWARDS, TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
-use pingora::http::RequestHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::tls::SslDigest;
 use pingora::proxy::Session;
@@ -56,6 +56,14 @@ pub(in crate::edge) fn refused(request: &RequestHeader) -> Option<Denial> {
 
 const SERVED: [Method; 7] =
     [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+
+/// RFC 9112 §6.1, §6.3: a coding that nobody undoes here would frame a response in one way for us and in another for the
+/// client. std:113
+pub(super) fn is_framed_once(response: &ResponseHeader) -> bool {
+    let mut codings = response.headers.get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    codings.next().is_none_or(is_chunked) && codings.next().is_none()
+}
 
 /// RFC 9112 §3.2: HTTP/1.0 may name no host, what is sent on in HTTP/1.1 must. Such a request is for the public origin.
 pub(super) fn name_host(request: &mut RequestHeader, public: &Url) -> pingora::Result<()> {

@@ -5,6 +5,7 @@
 mod corpus;
 mod generator;
 mod http2;
+mod responses;
 
 use bearward::edge::settings::FastPath;
 
