@@ -90,23 +90,37 @@ async fn the_least_loaded_endpoint_is_chosen_whoever_loads_it() {
 }
 
 #[tokio::test]
-async fn a_session_stays_at_one_endpoint() {
+async fn a_session_stays_at_one_endpoint_and_so_does_a_client_without_one() {
     let upstreams = [Upstream::start().await, Upstream::start().await, Upstream::start().await];
     let addresses: Vec<_> = upstreams.iter().map(|upstream| upstream.address).collect();
+    let shares = || {
+        let mut shares = upstreams.each_ref().map(Upstream::requests);
+        shares.sort_unstable();
+        shares
+    };
     let mut wanted = before(&addresses, FastPath::On);
     wanted.upstream.balance = Balance::SessionHash;
+    wanted.forwarding.trusted = vec!["127.0.0.0/8".parse().unwrap()];
     let gateway = wanted.start().await;
-    for number in 0..10 {
-        let head = if number % 2 == 0 {
-            "GET /api/a HTTP/1.1\r\nHost: a\r\n"
-        } else {
-            "POST /api/a HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n"
-        };
-        assert_eq!(call(&gateway, with_session(head)).await, 200);
+    // One session from many addresses, on both paths.
+    for number in 0..20 {
+        let method = if number % 2 == 0 { "GET" } else { "DELETE" };
+        let head = format!("{method} /api/a HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.{number}\r\n");
+        assert_eq!(call(&gateway, with_session(&head)).await, 200);
     }
-    let mut shares = upstreams.each_ref().map(Upstream::requests);
-    shares.sort_unstable();
-    assert_eq!(shares, [0, 0, 10]);
+    assert_eq!(shares(), [0, 0, 20]);
+    let request = |client: &str| format!("GET /a HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {client}\r\n\r\n");
+    // Addresses of one network of IPv6 are one client.
+    let before = shares();
+    for number in 0..20 {
+        assert_eq!(call(&gateway, request(&format!("2001:db8:0:1::{number:x}"))).await, 200);
+    }
+    assert_eq!(shares().iter().zip(before).filter(|(now, before)| *now != before).count(), 1);
+    // Many clients are spread.
+    for number in 0..40 {
+        assert_eq!(call(&gateway, request(&format!("198.51.100.{number}"))).await, 200);
+    }
+    assert!(shares().iter().all(|share| *share > 0), "{:?}", shares());
 }
 
 #[tokio::test]
