@@ -203,6 +203,9 @@ fn upstream(lines: &mut Lines, gateway: &Imaginary, route: &Route) -> std::fmt::
 }
 
 fn edits(lines: &mut Lines, edited: &Edited, who: &str) -> std::fmt::Result {
+    if let Some(target) = &edited.target {
+        lines.add("rewrites", format_args!("{who}{target}"))?;
+    }
     for (name, value) in &edited.set {
         lines.add("sets", format_args!("{who}{name}: {}", shown(value)))?;
     }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Response, Uri, Version};
 use pingora::http::RequestHeader;
@@ -76,6 +77,8 @@ pub enum Outcome {
 /// Header fields of a request as it would reach an upstream.
 #[derive(Debug)]
 pub struct Edited {
+    /// The target, where the route rewrites it.
+    pub target: Option<String>,
     /// Fields that are new or have another value.
     pub set: Vec<(HeaderName, HeaderValue)>,
     /// Fields that are gone.
@@ -162,18 +165,26 @@ fn edited(call: &Call, before: Parts, plan: &ForwardPlan, asked: &Imagined) -> O
         id: call.id,
         told: call.live.forwarding.told,
         client_cert: None,
-        // Known once it is known which endpoint serves it.
         host: None,
     };
     let mut after = before.clone();
     request_edit::edit(&mut after, plan, &origin).ok()?;
+    // Which endpoint would serve it is not known; they are alike.
+    if let Some(host) = call.live.upstreams.host(plan.route.upstream) {
+        after.headers.insert(HOST, host.clone());
+    }
     let values = |parts: &Parts, name: &HeaderName| -> Vec<HeaderValue> {
         parts.headers.get_all(name).iter().cloned().collect()
     };
     let changed = after.headers.keys().filter(|name| values(&before, name) != values(&after, name));
     let set = changed.flat_map(|name| values(&after, name).into_iter().map(|value| (name.clone(), value)));
     let gone = before.headers.keys().filter(|name| !after.headers.contains_key(*name));
-    Some(Edited { set: set.collect(), dropped: gone.cloned().collect() })
+    let rewritten = match &plan.route.rewrite {
+        Some(rewrite) => Some(rewrite.apply(asked.target.as_bytes())?.concat()),
+        None => None,
+    };
+    let target = rewritten.map(|target| String::from_utf8_lossy(&target).into_owned());
+    Some(Edited { target, set: set.collect(), dropped: gone.cloned().collect() })
 }
 
 /// The plan for somebody with a session, told in words where a session would tell.

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
@@ -174,6 +174,11 @@ impl Upstreams {
     /// The name of an upstream, for logs.
     pub fn name(&self, id: UpstreamId) -> &str {
         self.all.get(id.0).map_or("", |target| target.name.as_str())
+    }
+
+    /// What the first endpoint of an upstream is told as `Host`; `None` for what the client sent.
+    pub(super) fn host(&self, id: UpstreamId) -> Option<&HeaderValue> {
+        self.all.get(id.0)?.endpoints.first()?.host.as_ref()
     }
 
     /// The trust anchors that pingora loads for all upstreams.

@@ -11,7 +11,9 @@ const ROUTES: &str = "  - { path: /api/*, upstream: UP, auth: session, headers: 
                       - { path: /api/open, upstream: UP, auth: none, methods: [GET] }\n  \
                       - { path: /read/*, upstream: UP, auth: none, methods: [GET] }\n  \
                       - { path: /spa/*, upstream: UP, auth: session, cors: { origins: [\"https://spa.example\"] } }\n  \
-                      - { host: other.example, path: /*, upstream: UP, auth: session }\n";
+                      - { path: /old/*, upstream: named, auth: none, rewrite: { prefix: /old, with: /new } }\n  \
+                      - { host: other.example, path: /*, upstream: UP, auth: session }\n\
+                      upstreams: { named: { endpoints: [UP], host: orders.internal } }\n";
 
 struct Explained {
     status: Option<i32>,
@@ -64,6 +66,9 @@ fn agree(explained: &Explained, response: &Response, what: &str) {
                 assert_eq!(got, &[value], "{what}: {name}");
             }
         }
+        for target in explained.all("rewrites") {
+            assert_eq!(seen["uri"], target, "{what}");
+        }
         for name in explained.all("drops") {
             assert!(seen["headers"][name].is_null(), "{what}: {name}");
         }
@@ -99,6 +104,7 @@ fn cases() -> Vec<(&'static str, &'static str, Vec<Field>)> {
     vec![
         ("GET", "http://app.example/a?b=%2f", vec![]),
         ("GET", "http://app.example/a", spoofed.to_vec()),
+        ("GET", "http://app.example/old/a%20b?x=/old", vec![]),
         ("GET", "http://app.example", vec![("Accept", "text/html")]),
         ("POST", "http://app.example/a", vec![("Content-Length", "0"), evil]),
         ("GET", "http://app.example/api/x", vec![]),
@@ -180,6 +186,7 @@ fn why_is_told() {
             "GET /api/open: another path",
             "GET /read/*: another path",
             "/spa/*: another path",
+            "/old/*: another path",
             "other.example/*: another host",
         ]
     );
@@ -195,6 +202,9 @@ fn why_is_told() {
             .all("route")
             .contains(&"GET /api/open: its pattern decides, and it has other methods")
     );
+    let old = of("GET", "/old/a?b");
+    assert_eq!(old.all("rewrites"), ["/new/a?b"]);
+    assert!(old.all("sets").contains(&"host: orders.internal"), "{}", old.text);
     assert_eq!(of("POST", "/api/x").all("site"), ["refused: cross_site"]);
     assert_eq!(of("GET", "/a/../b").all("path"), ["refused: dot segment"]);
     // Nothing of it is guessed.

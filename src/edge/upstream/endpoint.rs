@@ -33,7 +33,7 @@ pub(super) struct Endpoint {
     pub(super) seed: u64,
     pub(super) standing: Arc<Standing>,
     /// What it is told as `Host`; `None` for what the client sent.
-    host: Option<HeaderValue>,
+    pub(super) host: Option<HeaderValue>,
     /// Host and port of it.
     pub(super) authority: HeaderValue,
     eject: Option<Eject>,
