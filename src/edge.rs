@@ -43,17 +43,18 @@ mod websocket;
 mod worker;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use pingora::time::fast_timeout::set_fast_timeout_to_tokio_threshold;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use self::doors::Doors;
 use self::inherited::{Inherited, InheritedError};
-use self::listener::{Bound, Change, Secure};
+use self::listener::{Bound, Change, Listening, Secure};
 use self::live::{Live, Slot};
-use self::settings::{Drain, Listener, Settings};
+use self::settings::{Drain, Settings};
 use self::upstream::Probes;
 use self::worker::Worker;
 use crate::base::tasks::Tasks;
@@ -67,9 +68,11 @@ pub struct Edge {
     slots: Vec<Arc<Slot>>,
     ca_file: Option<String>,
     threads: Vec<JoinHandle<()>>,
-    /// What probes the endpoints of upstreams; the lock is held at a reload only.
-    probes: Mutex<Probes>,
+    /// What probes the endpoints of upstreams.
+    probes: Probes,
     tasks: Tasks,
+    /// Each worker gets its sockets here.
+    sockets: Vec<UnboundedSender<Listening>>,
 }
 
 /// Why the edge could not start.
@@ -149,31 +152,40 @@ impl Edge {
         // that its clock thread takes 100 times a second. A worker's runtime forgets what was cancelled.
         set_fast_timeout_to_tokio_threshold(Some(Duration::ZERO));
         let workers = settings.workers.max(1);
-        let (mut bound, mut sockets) = (Vec::new(), Vec::new());
-        for listener in &settings.listeners {
-            let (one, of_workers) = listener::bind(listener, workers, inherited)?;
-            bound.push(one);
-            sockets.push(of_workers.into_iter());
-        }
         let doors = Arc::new(Doors::new(&settings.limits, live.metrics.connections()));
+        doors.set_linger(settings.drain.linger);
+        let mut listeners = Vec::new();
+        for listener in &settings.listeners {
+            listeners.push(listener::bind(listener, workers, doors.listener(), inherited)?);
+        }
         // Names this process to itself: a request that carries it has been here (std:112).
         let pseudonym = format!("bearward-{}", hex(crate::base::secret::random::<4>()));
         let ca_file = live.upstreams.ca_file();
-        let probes = Mutex::new(Probes::start(&live.upstreams, tasks));
-        let tasks = tasks.clone();
-        let (slots, threads) = (Vec::new(), Vec::new());
-        let mut edge = Self { bound, doors, slots, ca_file, threads, probes, tasks };
+        let mut edge = Self {
+            bound: Vec::new(),
+            doors,
+            slots: Vec::new(),
+            ca_file,
+            threads: Vec::new(),
+            sockets: Vec::new(),
+            probes: Probes::start(&live.upstreams, tasks),
+            tasks: tasks.clone(),
+        };
         for number in 0..workers {
             let slot = Arc::new(Slot::new(Arc::clone(live)));
             edge.slots.push(Arc::clone(&slot));
             let worker = Worker::new(settings, slot, &edge.doors, &pseudonym);
-            let own = sockets.iter_mut().filter_map(Iterator::next).collect();
-            edge.threads.push(worker.spawn(number, own).map_err(EdgeError::Worker)?);
+            let (sender, sockets) = unbounded_channel();
+            edge.sockets.push(sender);
+            edge.threads.push(worker.spawn(number, sockets).map_err(EdgeError::Worker)?);
+        }
+        for (bound, sockets) in listeners {
+            edge.open(bound, sockets);
         }
         Ok(edge)
     }
 
-    /// Where it listens, in the order of the settings.
+    /// Where it listens.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.bound.iter().map(|bound| bound.address).collect()
     }
@@ -188,35 +200,64 @@ impl Edge {
         self.bound.iter().flat_map(of).collect()
     }
 
-    /// Serves every further request by `live` and secures every further connection as `listeners` say; what is under
-    /// way keeps what it began with. Listeners keep their addresses. Returns those whose certificates have changed.
+    fn open(&mut self, bound: Bound, sockets: Vec<Listening>) {
+        self.bound.push(bound);
+        for (worker, socket) in self.sockets.iter().zip(sockets) {
+            // A worker that has ended accepts nothing more, whatever it is sent.
+            drop(worker.send(socket));
+        }
+    }
+
+    /// Serves every further request by `live`, and listens and secures every further connection as `settings` say; what
+    /// is under way keeps what it began with. Addresses that are new are listened on, those that are gone no more.
+    /// Returns those whose certificates have changed.
     ///
     /// # Errors
-    /// Where the upstreams trust other certificates than before, which are loaded at start, or a listener's are not
-    /// usable.
-    pub fn replace(&self, listeners: &[Listener], live: &Arc<Live>) -> Result<Vec<SocketAddr>, ReplaceError> {
+    /// Where the upstreams trust other certificates than before, which are loaded at start, or where a listener's are not
+    /// usable or its address is taken.
+    pub fn replace(
+        &mut self,
+        settings: &Settings,
+        live: &Arc<Live>,
+    ) -> Result<Vec<SocketAddr>, ReplaceError> {
         if live.upstreams.ca_file() != self.ca_file {
             return Err(TrustChanged.into());
         }
-        let mut secured = Vec::new();
-        for bound in &self.bound {
-            if let Some(listener) = listeners.iter().find(|listener| listener.address == bound.configured) {
-                secured.push((bound, Secure::load(listener)?));
+        let mut left: Vec<Option<&Bound>> = self.bound.iter().map(Some).collect();
+        let (mut kept, mut added) = (Vec::new(), Vec::new());
+        for listener in &settings.listeners {
+            let same =
+                |bound: &&mut Option<&Bound>| bound.is_some_and(|bound| bound.configured == listener.address);
+            match left.iter_mut().find(same).and_then(Option::take) {
+                Some(bound) => kept.push((bound.clone(), Secure::load(listener)?)),
+                None => {
+                    let nothing = &mut Inherited::default();
+                    added.push(listener::bind(listener, self.slots.len(), self.doors.listener(), nothing)?);
+                }
             }
         }
+        // From here on nothing can fail.
+        for gone in left.into_iter().flatten() {
+            gone.closing.cancel();
+        }
+        self.bound.clear();
         let mut changed = Vec::new();
-        for (bound, secure) in secured {
+        for (bound, secure) in kept {
             if bound.security.replace(secure) == Change::Replaced {
                 changed.push(bound.address);
             }
+            self.bound.push(bound);
         }
+        for (bound, sockets) in added {
+            self.open(bound, sockets);
+        }
+        self.doors.set_linger(settings.drain.linger);
         for slot in &self.slots {
             slot.replace(Arc::clone(live));
         }
-        let mut probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
         // First none, then the new ones: two must not judge one endpoint.
-        *probes = Probes::default();
-        *probes = Probes::start(&live.upstreams, &self.tasks);
+        self.probes = Probes::default();
+        self.probes = Probes::start(&live.upstreams, &self.tasks);
         Ok(changed)
     }
 

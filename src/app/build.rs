@@ -80,7 +80,7 @@ pub struct App {
     admin: Option<Admin>,
     readiness: Arc<Readiness>,
     sessions: Sessions,
-    drain: Drain,
+    pub(super) drain: Drain,
     /// What stays, whatever is served by.
     pub(super) lasting: Lasting,
     pub(super) reloads: Reloads,
@@ -160,7 +160,7 @@ impl App {
 }
 
 impl App {
-    /// Where it serves, in the order of the settings.
+    /// Where it serves.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.edge.as_ref().map(Edge::addresses).unwrap_or_default()
     }

@@ -1,6 +1,6 @@
 //! A new configuration for a gateway that runs.
 //!
-//! Routes, upstreams, session keys and certificates are swapped at once; connections, sessions and flights outlive it.
+//! Routes, upstreams, listeners, session keys and certificates are swapped at once; connections, sessions and flights outlive it.
 //! What was built from anything else cannot change under them, and is said to need a restart.
 
 use std::net::SocketAddr;
@@ -89,17 +89,14 @@ impl Fixed {
         let limits = (&session.lifetime, &session.idle_timeout, &session.grace, &session.rollback);
         let kept = (&session.claims, &session.keep_id_token, &session.capacity, &session.cookie);
         let refresh = (&session.after_unknown, &session.refresh_wait);
-        let addresses: Vec<_> = edge.listeners.iter().map(|listener| listener.address).collect();
         let client_secret = match &oidc.client_auth {
             ClientAuth::Basic(secret) | ClientAuth::Post(secret) => secret.duplicate(),
         };
         Self(vec![
             Part::new("public_url", gate.public_url.to_string()),
-            Part::new("listeners", format!("{addresses:?}")),
             Part::new("workers", format!("{:?}", edge.workers)),
             Part::new("admin", format!("{:?}", edge.admin)),
             Part::new("limits", format!("{:?}", edge.limits)),
-            Part::new("drain", format!("{:?}", edge.drain)),
             Part::new("fast_path", format!("{:?}", edge.fast_path)),
             Part::new("endpoints", format!("{:?} {bff:?}", gate.base_path)),
             Part::new("provider", format!("{oidc:?}")).with([client_secret]),
@@ -132,6 +129,7 @@ impl Swapped {
     fn of(settings: &Settings) -> Self {
         let Settings { edge, gate, session, watching, .. } = settings;
         let keys = session.keys.iter();
+        let addresses: Vec<_> = edge.listeners.iter().map(|listener| listener.address).collect();
         let terms: Vec<_> = edge.listeners.iter().map(|listener| &listener.tls).collect();
         Self {
             parts: vec![
@@ -140,6 +138,8 @@ impl Swapped {
                 Part::new("trusted_origins", format!("{:?}", gate.trusted_origins)),
                 Part::new("cors", format!("{:?}", gate.cors)),
                 Part::new("forwarded", format!("{:?}", edge.forwarding)),
+                Part::new("listeners", format!("{addresses:?}")),
+                Part::new("drain", format!("{:?}", edge.drain)),
                 Part::new("listeners.tls", format!("{terms:?}")),
                 Part::new("reload", format!("{watching:?}")),
             ],
@@ -231,13 +231,13 @@ impl App {
     }
 
     fn take(&mut self, settings: Settings) -> Result<Reloaded, ReloadError> {
-        let edge = self.edge.as_ref().ok_or(ReloadError::Stopping)?;
+        let edge = self.edge.as_mut().ok_or(ReloadError::Stopping)?;
         let waiting = differing(&self.reloads.fixed.0, &Fixed::of(&settings).0);
         let swapped = Swapped::of(&settings);
         let live = Arc::new(serving::live(settings.gate, &settings.edge, &self.lasting)?);
         // Each refuses before it changes anything; cryptography takes every key that was checked, so that nothing is
         // swapped by halves.
-        let renewed = edge.replace(&settings.edge.listeners, &live)?;
+        let renewed = edge.replace(&settings.edge, &live)?;
         self.lasting.bff.replace_keys(&settings.session.keys)?;
         self.reloads.certificates.replace(presented(edge));
         self.reloads.certificates.warn();
@@ -246,6 +246,7 @@ impl App {
             changed.push("certificates");
         }
         self.reloads.swapped = swapped;
+        self.drain = settings.edge.drain;
         Ok(Reloaded { changed, waiting })
     }
 }

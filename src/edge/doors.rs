@@ -8,8 +8,9 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
@@ -26,6 +27,8 @@ pub(super) struct Doors {
     open: AtomicUsize,
     limit: usize,
     clients: Clients,
+    /// Milliseconds.
+    linger: AtomicU64,
     empty: Notify,
     gauge: Gauge,
 }
@@ -55,6 +58,7 @@ impl Doors {
             open: AtomicUsize::new(0),
             limit: limits.connections,
             clients: Clients { limit: limits.connections_per_client, open: Mutex::default() },
+            linger: AtomicU64::new(0),
             empty: Notify::new(),
             gauge,
         }
@@ -67,6 +71,20 @@ impl Doors {
     /// Whether it matters who comes.
     pub(super) const fn counts_clients(&self) -> bool {
         self.clients.limit.is_some()
+    }
+
+    /// The end of one listener: it comes with the closing of all, or before.
+    pub(super) fn listener(&self) -> CancellationToken {
+        self.closing.child_token()
+    }
+
+    /// How long an idle connection may still send a request once the doors are closed.
+    pub(super) fn linger(&self) -> Duration {
+        Duration::from_millis(self.linger.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set_linger(&self, linger: Duration) {
+        self.linger.store(u64::try_from(linger.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// A seat, where one is free, for a client that is counted or for somebody.

@@ -67,7 +67,7 @@ impl HeadReader {
                 () = worker.signals.closing.cancelled(), if !lingering => {
                     lingering = true;
                     if head.is_empty() {
-                        self.deadline.set(worker.linger.min(worker.limits.idle_timeout));
+                        self.deadline.set(worker.linger().min(worker.limits.idle_timeout));
                     }
                     continue;
                 }

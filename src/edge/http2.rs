@@ -87,7 +87,7 @@ impl Connection<'_> {
             let accepted = tokio::select! {
                 biased;
                 () = self.worker.signals.closing.cancelled(), if self.state == State::Open => {
-                    self.close(self.worker.linger.max(GOAWAY_GRACE));
+                    self.close(self.worker.linger().max(GOAWAY_GRACE));
                     continue;
                 }
                 accepted = HttpSession::from_h2_conn(&mut self.conn, Arc::clone(&self.digest)) => accepted,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use pingora::listeners::tls::Acceptor;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio_util::sync::CancellationToken;
 
 use super::EdgeError;
 use super::inherited::Inherited;
@@ -19,7 +20,7 @@ use super::settings::{Listener, Tls};
 use crate::base::tls::server::Server;
 
 /// An address that is listened on.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Bound {
     /// The address of the settings.
     pub(super) configured: SocketAddr,
@@ -27,6 +28,8 @@ pub(super) struct Bound {
     pub(super) address: SocketAddr,
     /// How connections that come are secured.
     pub(super) security: Arc<Security>,
+    /// Ends it.
+    pub(super) closing: CancellationToken,
 }
 
 /// One worker's socket of one address.
@@ -36,6 +39,8 @@ pub(super) struct Listening {
     /// How connections that come are secured.
     pub(super) security: Arc<Security>,
     pub(super) queue: Queue,
+    /// Nobody new is accepted any more.
+    pub(super) closing: CancellationToken,
 }
 
 /// What becomes of the connections that wait when a socket is closed.
@@ -118,18 +123,25 @@ pub(super) enum Change {
 pub(super) fn bind(
     listener: &Listener,
     workers: usize,
+    closing: CancellationToken,
     inherited: &mut Inherited,
 ) -> Result<(Bound, Vec<Listening>), EdgeError> {
     let fail = |source| EdgeError::Listen { address: listener.address, source };
     let security = Arc::new(Security(ArcSwapOption::new(Secure::load(listener)?)));
     let mut address = listener.address;
     let mut all = Vec::new();
+    // A token of its own for each worker: waiting on it touches no lock of another core.
+    let listening = |socket, queue| Listening {
+        socket,
+        security: Arc::clone(&security),
+        queue,
+        closing: closing.child_token(),
+    };
     if let Some(socket) = inherited.claim(address) {
         for _ in 0..workers {
-            let socket = socket.try_clone().map_err(fail)?;
-            all.push(Listening { socket, security: Arc::clone(&security), queue: Queue::Shared });
+            all.push(listening(socket.try_clone().map_err(fail)?, Queue::Shared));
         }
-        return Ok((Bound { configured: address, address, security }, all));
+        return Ok((Bound { configured: address, address, security, closing }, all));
     }
     if address.port() != 0 {
         drop(open(address, Sharing::Alone).map_err(fail)?);
@@ -137,9 +149,9 @@ pub(super) fn bind(
     for _ in 0..workers {
         let socket = open(address, Sharing::Workers).map_err(fail)?;
         address = socket.local_addr().map_err(fail)?;
-        all.push(Listening { socket, security: Arc::clone(&security), queue: Queue::Own });
+        all.push(listening(socket, Queue::Own));
     }
-    Ok((Bound { configured: listener.address, address, security }, all))
+    Ok((Bound { configured: listener.address, address, security, closing }, all))
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -167,11 +179,12 @@ mod tests {
     fn all_workers_share_one_port_and_a_taken_one_is_reported() {
         let any = Listener { address: "127.0.0.1:0".parse().unwrap(), tls: None };
         let none = &mut Inherited::default();
-        let (bound, all) = bind(&any, 2, none).unwrap();
+        let never = CancellationToken::new;
+        let (bound, all) = bind(&any, 2, never(), none).unwrap();
         let addresses: Vec<_> = all.iter().map(|one| one.socket.local_addr().unwrap()).collect();
         assert_eq!(addresses, vec![bound.address; 2]);
-        let (kept, _sockets) = bind(&any, 1, none).unwrap();
-        let error = bind(&Listener { address: kept.address, tls: None }, 1, none).err().unwrap();
+        let (kept, _sockets) = bind(&any, 1, never(), none).unwrap();
+        let error = bind(&Listener { address: kept.address, tls: None }, 1, never(), none).err().unwrap();
         assert_eq!(error.to_string(), format!("cannot listen on {}", kept.address));
     }
 }

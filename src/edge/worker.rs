@@ -17,6 +17,7 @@ use pingora::protocols::Stream;
 use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
 use super::conn::Conn;
@@ -24,7 +25,7 @@ use super::doors::{Doors, Seat, Signals};
 use super::front::Front;
 use super::head_scan::Fault;
 use super::lean::pool::Pool;
-use super::listener::{Listening, Queue, Secure, Security};
+use super::listener::{Listening, Queue, Secure};
 use super::live::Slot;
 use super::proxy::Proxy;
 use super::settings::{FastPath, Limits, Settings};
@@ -36,8 +37,6 @@ pub(super) struct Worker {
     pub(super) app: Arc<HttpProxy<Proxy>>,
     /// What clients may do.
     pub(super) limits: Limits,
-    /// How long an idle connection may still send a request once the doors are closed.
-    pub(super) linger: Duration,
     /// When to stop.
     pub(super) signals: Signals,
     /// What pingora looks at to see a shutdown. Ours is in `signals`; a dropped sender would count as one.
@@ -79,7 +78,6 @@ impl Worker {
         Self {
             app,
             limits: settings.limits.clone(),
-            linger: settings.drain.linger,
             signals,
             shutdown,
             _keep: keep,
@@ -90,13 +88,22 @@ impl Worker {
         }
     }
 
+    /// How long an idle connection may still send a request once the doors are closed.
+    pub(super) fn linger(&self) -> Duration {
+        self.doors.linger()
+    }
+
     /// Counts a head that never became a request.
     pub(super) fn count_refused(&self, fault: Fault) {
         self.front.live().metrics.count(fault.status().as_u16(), fault.label());
     }
 
     /// Starts the thread.
-    pub(super) fn spawn(self, number: usize, sockets: Vec<Listening>) -> io::Result<JoinHandle<()>> {
+    pub(super) fn spawn(
+        self,
+        number: usize,
+        sockets: UnboundedReceiver<Listening>,
+    ) -> io::Result<JoinHandle<()>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let worker = Arc::new(self);
         std::thread::Builder::new()
@@ -108,20 +115,20 @@ impl Worker {
 /// The most attempts that an upstream may allow.
 const MOST_ATTEMPTS: usize = 10;
 
-async fn run(worker: &Arc<Worker>, sockets: Vec<Listening>) {
-    for listening in sockets {
-        match TcpListener::from_std(listening.socket) {
-            Ok(listener) => {
-                spawn(accept_all(Arc::clone(worker), listener, listening.security, listening.queue))
-            }
-            Err(error) => tracing::error!(%error, "a listening socket is not usable"),
+async fn run(worker: &Arc<Worker>, mut sockets: UnboundedReceiver<Listening>) {
+    let listen = async {
+        while let Some(listening) = sockets.recv().await {
+            spawn(accept_all(Arc::clone(worker), listening));
         }
-    }
+        // The edge that sends them has left; what is under way goes on.
+        std::future::pending().await
+    };
     // Cancel safety: the others are losers only once, when the thread ends.
     tokio::select! {
         () = worker.signals.leaving.cancelled() => {}
         () = worker.pool.keep_swept() => {}
         () = worker.front.streams.keep_watched() => {}
+        () = listen => {}
     }
 }
 
@@ -133,12 +140,17 @@ pub(super) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     drop(tokio::spawn(task));
 }
 
-async fn accept_all(worker: Arc<Worker>, listener: TcpListener, security: Arc<Security>, queue: Queue) {
+async fn accept_all(worker: Arc<Worker>, listening: Listening) {
+    let Listening { socket, security, queue, closing } = listening;
+    let listener = match TcpListener::from_std(socket) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "a listening socket is not usable"),
+    };
     loop {
         // Cancel safety: `accept` either has taken a connection or has not.
         let accepted = tokio::select! {
             biased;
-            () = worker.signals.closing.cancelled() => break,
+            () = closing.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {

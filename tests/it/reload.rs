@@ -202,3 +202,74 @@ async fn a_mounted_secret_brings_a_certificate_and_no_connection_is_lost() {
     assert!(metrics.contains(&left), "{metrics}");
     process.stop().await;
 }
+
+#[tokio::test]
+async fn listeners_come_and_go_and_what_is_open_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let files = authority.sign("tls", &["app.example"]);
+    let upstream = Upstream::start().await;
+    let (first, second) = (local(free_port()), local(free_port()));
+    let request = "GET /a HTTP/1.1\r\nHost: app.example\r\n\r\n";
+    let plain = |address| format!("{{ address: \"{address}\" }}");
+    let secure = format!(
+        "{{ address: \"{second}\", tls: {{ cert: \"{}\", key: \"{}\" }} }}",
+        files.cert.display(),
+        files.key.display()
+    );
+    let process = Plan::new(folder.path(), &plain(first), upstream.address, "").start().await;
+    let text = std::fs::read_to_string(&process.file).unwrap();
+    let listen = |listeners: &str| {
+        let old = format!("[ {} ]", plain(first));
+        std::fs::write(&process.file, text.replace(&old, &format!("[ {listeners} ]"))).unwrap();
+    };
+    let mut open = Raw::connect(first).await;
+    assert_eq!(open.call(request).await.status, 200);
+    // An address that somebody else has refuses the whole file.
+    let taken = std::net::TcpListener::bind(second).unwrap();
+    let both = format!("{}, {secure}", plain(first));
+    let log = process.until_logged_after("goes on", || listen(&both)).await;
+    assert!(log.contains(&format!("cannot listen on {second}")), "{log}");
+    drop(taken);
+    process.until_logged_after("\"reloaded\"", || process.signal("-HUP")).await;
+    for _ in 0..4 {
+        let dialed = authority.client().dial(second, "app.example").await.unwrap();
+        assert_eq!(dialed.call(request).await.unwrap().1, 200);
+    }
+    assert_eq!(Raw::connect(first).await.call(request).await.status, 200);
+    let log = process.until_logged_after("\"reloaded\"", || listen(&secure)).await;
+    assert!(records(&log).iter().any(|line| line["changed"] == "listeners, listeners.tls"), "{log}");
+    // The worker that had it closes it a moment later.
+    let refused = || async { tokio::net::TcpStream::connect(first).await.is_err() };
+    let start = std::time::Instant::now();
+    while !refused().await {
+        assert!(start.elapsed() < std::time::Duration::from_secs(20), "still listened on");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(open.call(request).await.status, 200, "the connection of before goes on");
+    // It comes back, and can be had again.
+    process.until_logged_after("\"reloaded\"", || listen(&plain(first))).await;
+    assert_eq!(Raw::connect(first).await.call(request).await.status, 200);
+    assert!(authority.client().dial(second, "app.example").await.is_err());
+    process.stop().await;
+}
+
+#[tokio::test]
+async fn a_drain_goes_by_the_newest_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let upstream = Upstream::start().await;
+    let address = local(free_port());
+    let listener = format!("{{ address: \"{address}\" }}");
+    let drain = "drain: { linger: 0s, limit: 600s }\n";
+    let process = Plan::new(folder.path(), &listener, upstream.address, drain).start().await;
+    let text = std::fs::read_to_string(&process.file).unwrap();
+    let mut stuck = Raw::connect(address).await;
+    stuck.send("GET /silent HTTP/1.1\r\nHost: app.example\r\n\r\n").await;
+    while upstream.requests() < 1 {
+        tokio::task::yield_now().await;
+    }
+    let change = || std::fs::write(&process.file, text.replace("limit: 600s", "limit: 100ms")).unwrap();
+    process.until_logged_after("\"reloaded\"", change).await;
+    let log = process.stop().await;
+    assert!(log.contains("\"cut\":1"), "{log}");
+}

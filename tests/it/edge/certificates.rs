@@ -56,7 +56,7 @@ async fn a_new_certificate_is_shown_to_the_next_connection_and_the_one_before_go
         wanted.workers = 2;
         wanted
     };
-    let gateway = wanted().start().await;
+    let mut gateway = wanted().start().await;
     let client = authority.client();
     let before = client.dial(gateway.address, "app.example").await.unwrap();
     let old = before.shown();

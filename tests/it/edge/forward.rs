@@ -159,7 +159,7 @@ async fn what_is_not_forwarded() {
 #[tokio::test]
 async fn a_reload_takes_effect_on_connections_that_stay() {
     let (first, second) = (Upstream::start().await, Upstream::start().await);
-    let gateway = Wanted::before(first.address).start().await;
+    let mut gateway = Wanted::before(first.address).start().await;
     let mut client = Raw::connect(gateway.address).await;
     assert_eq!(client.call("GET /a HTTP/1.1\r\nHost: a\r\n\r\n").await.status, 200);
     gateway.reload(&Wanted::before(second.address)).await.unwrap();

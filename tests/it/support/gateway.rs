@@ -146,22 +146,25 @@ impl Wanted {
         Listener { address: "127.0.0.1:0".parse().unwrap(), tls: tls.into_iter().next() }
     }
 
+    fn settings(&self) -> Settings {
+        Settings {
+            listeners: vec![self.listener()],
+            admin: None,
+            workers: self.workers,
+            upstreams: vec![self.upstream.clone()],
+            limits: self.limits.clone(),
+            drain: self.drain.clone(),
+            fast_path: self.fast_path,
+            forwarding: self.forwarding.clone(),
+        }
+    }
+
     pub(crate) async fn start(self) -> Gateway {
         let metrics = telemetry::Metrics::new();
         let counts = Arc::new(metrics.register(Metrics::register));
         let (live, sessions) = self.live(&metrics, Arc::clone(&counts)).await;
-        let settings = Settings {
-            listeners: vec![self.listener()],
-            admin: None,
-            workers: self.workers,
-            upstreams: vec![self.upstream],
-            limits: self.limits,
-            drain: self.drain.clone(),
-            fast_path: self.fast_path,
-            forwarding: self.forwarding,
-        };
         let edge = Edge::start(
-            &settings,
+            &self.settings(),
             &Arc::new(live),
             &mut Inherited::default(),
             &Tasks::new(Handle::current()),
@@ -174,17 +177,17 @@ impl Wanted {
 
 impl Gateway {
     /// Replaces what is served by, while connections stay.
-    pub(crate) async fn reload(&self, wanted: &Wanted) -> Result<Vec<SocketAddr>, ReplaceError> {
+    pub(crate) async fn reload(&mut self, wanted: &Wanted) -> Result<Vec<SocketAddr>, ReplaceError> {
         let metrics = telemetry::Metrics::new();
         let counts = Arc::new(metrics.register(Metrics::register));
         let (live, _) = wanted.live(&metrics, counts).await;
-        self.edge.as_ref().unwrap().replace(&[wanted.listener()], &Arc::new(live))
+        self.edge.as_mut().unwrap().replace(&wanted.settings(), &Arc::new(live))
     }
 
     /// The same, and what was known of endpoints is known still.
-    pub(crate) async fn reload_known(&self, wanted: &Wanted) -> Result<Vec<SocketAddr>, ReplaceError> {
+    pub(crate) async fn reload_known(&mut self, wanted: &Wanted) -> Result<Vec<SocketAddr>, ReplaceError> {
         let (live, _) = wanted.live(&telemetry::Metrics::new(), Arc::clone(&self.counts)).await;
-        self.edge.as_ref().unwrap().replace(&[wanted.listener()], &Arc::new(live))
+        self.edge.as_mut().unwrap().replace(&wanted.settings(), &Arc::new(live))
     }
 
     /// Ends the session of [`session_cookie`].
