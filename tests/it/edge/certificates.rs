@@ -145,7 +145,12 @@ async fn a_clients_certificate_is_verified_and_told_and_never_taken_from_a_field
             }
         }
         if mode.is_none() {
+            assert!(client.resumes(gateway.address, "app.example", GET).await);
             continue;
+        }
+        // A resumed session would not show its certificate again.
+        for showing in [client.clone().showing(&own), client.clone().showing(&own).only_1_2()] {
+            assert!(!showing.resumes(gateway.address, "app.example", GET).await, "{mode:?}");
         }
         let expected = base64_simd::STANDARD.encode_to_string(der(&own.cert));
         let expected = serde_json::json!([format!(":{expected}:")]);

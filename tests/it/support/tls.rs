@@ -12,7 +12,7 @@ use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
 
 /// An authority, and what it signed, in a folder of its own.
 pub(crate) struct Authority {
@@ -119,8 +119,20 @@ impl Dialer {
 
     /// Shakes hands with who listens on `address` under the name `name`; an IP address asks for no name.
     pub(crate) async fn dial(&self, address: SocketAddr, name: &str) -> io::Result<Dialed> {
-        let name = ServerName::try_from(name.to_owned()).unwrap();
+        Self::dial_with(Arc::new(self.config()), address, name).await
+    }
+
+    /// Whether a client that comes back resumes the TLS session of its first connection.
+    pub(crate) async fn resumes(&self, address: SocketAddr, name: &str, request: &str) -> bool {
         let config = Arc::new(self.config());
+        let first = Self::dial_with(Arc::clone(&config), address, name).await.unwrap();
+        assert_eq!(first.call(request).await.unwrap().1, 200);
+        let second = Self::dial_with(config, address, name).await.unwrap();
+        matches!(second.0.conn.handshake_kind(), Some(HandshakeKind::Resumed))
+    }
+
+    async fn dial_with(config: Arc<ClientConfig>, address: SocketAddr, name: &str) -> io::Result<Dialed> {
+        let name = ServerName::try_from(name.to_owned()).unwrap();
         blocking(move || {
             let tcp = TcpStream::connect(address)?;
             tcp.set_read_timeout(Some(Duration::from_secs(20)))?;
