@@ -110,10 +110,14 @@ async fn an_endpoint_whose_requests_fail_is_ejected_but_never_the_last() {
             statuses: vec![http::StatusCode::SERVICE_UNAVAILABLE],
         };
         wanted.upstream.eject = Some(eject);
+        wanted.upstream.retries.attempts = 1;
         let gateway = wanted.start().await;
-        for request in [GET, POST, GET, POST, GET, POST] {
-            assert_eq!(call(&gateway, request).await, 200, "{path:?}");
+        let mut answers = Vec::new();
+        for request in [GET, POST, GET, POST, GET, POST, GET, POST, GET, POST] {
+            answers.push(call(&gateway, request).await);
         }
+        // Turn by turn, until three have failed.
+        assert_eq!(answers, [502, 200, 502, 200, 502, 200, 200, 200, 200, 200], "{path:?}");
         assert_eq!((figure(&gateway, "up", gone), figure(&gateway, "ejections_total", gone)), (0, 1));
         // The last one stays, whatever it answers.
         for _ in 0..4 {
