@@ -235,6 +235,12 @@ impl Ledger {
         stops.filter(|(begins, ends)| *begins < until && *ends > from).collect()
     }
 
+    /// From when on a process goes for `time` without standing still, at `from` or later.
+    fn after_stops(&self, replica: usize, from: u64, time: u64) -> u64 {
+        let stops = self.stood(replica, (from, u64::MAX));
+        stops.iter().fold(from, |from, (begins, ends)| if *begins <= from + time { *ends } else { from })
+    }
+
     /// Whether a process stood still within a time, for so long that others may take its lease.
     pub(super) fn lost_its_lease(&self, replica: usize, within: (u64, u64)) -> bool {
         let now = self.now();
@@ -345,8 +351,7 @@ impl Ledger {
 
     /// When the store was told of an end: who stood still meanwhile told it when it went on.
     fn told_at(&self, end: End) -> u64 {
-        let stops = self.stood(end.replica, (end.at, end.at + BLUR));
-        stops.iter().map(|(_, ends)| *ends).fold(end.at, u64::max)
+        self.after_stops(end.replica, end.at, BLUR)
     }
 
     /// Whether nobody may be served a session who has not heard of its end by now, whatever kept it from hearing.
@@ -361,10 +366,7 @@ impl Ledger {
         let (now, end) = (self.now(), case.ended?);
         let here = end.replica == replica && end.certain && now > end.at;
         // Who stood still hears of it when it goes on.
-        let mut heard = self.told_at(end);
-        for (begins, ends) in self.stood(replica, (heard, u64::MAX)) {
-            heard = if begins <= heard + PROMPT { ends } else { heard };
-        }
+        let heard = self.after_stops(replica, self.told_at(end), PROMPT);
         let everywhere = end.certain && now > heard + PROMPT;
         // However long the store was away: it is back.
         let profile = self.setup.profile;
@@ -438,9 +440,10 @@ impl Ledger {
 }
 
 impl Case {
-    /// Whether nobody can take it for one that is past its time.
-    pub(super) fn is_in_use(&self, now: u64) -> bool {
-        now - self.last_use < IDLE / 2 && now - self.login_at + BLUR < LIFETIME
+    /// Whether a replica cannot take it for one that is past its time, by what it served itself and by the cookie.
+    pub(super) fn is_in_use(&self, came: &Came, now: u64) -> bool {
+        let served = self.used.get(&came.replica).copied().unwrap_or(0);
+        now.saturating_sub(served.max(came.seen_at)) < IDLE / 2 && now - self.login_at + BLUR < LIFETIME
     }
 
     /// When a replica must know that it was in use: by what it served itself, by the cookie, by the store.

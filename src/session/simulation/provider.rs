@@ -3,7 +3,7 @@
 //! Fails in every way that a provider can, and remembers every token that it received, which is what rule 1 is
 //! judged by.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ struct Grant {
     /// Good until then.
     access_until: BTreeMap<u64, u64>,
     /// Whose attempts others take for sent and unanswered although nobody saw them.
-    lapsed: BTreeSet<usize>,
+    lapsed: BTreeMap<(u64, usize), u64>,
     /// Each refresh token that came: when, from whom, and how it went.
     seen: BTreeMap<u64, Vec<Sight>>,
 }
@@ -60,6 +60,18 @@ pub(super) struct Doom {
     pub(super) replica: usize,
     pub(super) grant: u64,
     pub(super) at: u64,
+}
+
+impl Grant {
+    /// Whether others took the attempt for unanswered that is seen now.
+    fn has_lapsed(&mut self, number: u64, replica: usize, before: &[Sight]) -> bool {
+        let lapsed = self.lapsed.remove(&(number, replica)).is_some();
+        // Where the token stayed and comes again, everybody knows how it went before.
+        let stayed = before.iter().filter(|sight| sight.kept && sight.fate == Fate::Granted);
+        let known = stayed.map(|sight| sight.at).max().unwrap_or(0);
+        self.lapsed.retain(|_, at| *at > known);
+        lapsed
+    }
 }
 
 impl Provider {
@@ -203,7 +215,7 @@ impl Provider {
         self.judge_repetition(&before, token);
         let mut sight =
             Sight { began: now, at: now, replica, fate: Fate::Under, got: None, lapsed: false, kept: false };
-        sight.lapsed = grant.lapsed.remove(&replica);
+        sight.lapsed = grant.has_lapsed(number, replica, &before);
         let answer = if let Some(status) = fault {
             (status, json!({ "error": if status == 401 { "invalid_client" } else { "server_error" } }))
         } else if grant.dead.is_some() {
@@ -304,7 +316,7 @@ impl Provider {
     fn is_late(&self, sight: &Sight) -> bool {
         let known = match sight.fate {
             Fate::Under => u64::MAX,
-            Fate::Granted => sight.at + KEPT_WITHIN,
+            Fate::Granted => sight.at + KEPT_LATE,
             Fate::Refused | Fate::Unknown => return false,
         };
         self.ledger.lost_its_lease(sight.replica, (sight.began, known))
@@ -329,7 +341,7 @@ impl Provider {
             match grant.seen.entry(number).or_default().iter_mut().find(its) {
                 Some(sight) => sight.lapsed = true,
                 None => {
-                    grant.lapsed.insert(replica);
+                    grant.lapsed.insert((number, replica), now);
                 }
             }
         }
@@ -345,9 +357,6 @@ impl Provider {
             let (rotated, kept) = (sight.got.is_some(), sight.kept);
             sight.fate = if fate == Fate::Granted && !rotated && !kept { Fate::Refused } else { fate };
             sight.at = now;
-            if sight.fate == Fate::Granted {
-                grant.lapsed.clear();
-            }
             drop(state);
             if fate == Fate::Granted && (rotated || kept) {
                 self.ledger.refreshed(name);
@@ -378,7 +387,8 @@ impl Provider {
         let sights = grant.and_then(|grant| grant.seen.get(&number));
         let known = |sight: &Sight| sight.fate == Fate::Granted;
         let count = sights.map_or(0, |sights| since_it_stayed(sights, known).iter().filter(unknown).count());
-        let count = count + grant.map_or(0, |grant| grant.lapsed.len());
+        let lapsed = grant.map(|grant| grant.lapsed.range((number, 0)..(number + 1, 0)).count());
+        let count = count + lapsed.unwrap_or(0);
         drop(state);
         if count > self.most_unknown() {
             self.ledger.excuse(name, "no attempt is left");
@@ -420,5 +430,7 @@ pub(super) fn numbers(token: &str) -> Option<(u64, u64)> {
 const OVERLAP: u64 = 10_000;
 /// Within which an answer is in the store, where nothing fails, in milliseconds.
 const KEPT_WITHIN: u64 = 60;
+/// The same where the store's answers are late at times.
+const KEPT_LATE: u64 = 1_500;
 /// What became of a request at the moment when its replica went, in milliseconds.
 const LATELY: u64 = 100;

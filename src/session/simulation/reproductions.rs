@@ -120,3 +120,29 @@ fn a_claim_from_before_a_stop_is_no_lease_that_ran_out() {
         holds(setup, events);
     }
 }
+
+#[test]
+fn who_waited_through_a_stop_is_not_served_before_ends_are_heard_of() {
+    for seed in [105, 134, 139, 140, 155, 229, 232, 274] {
+        let still = Still { length: 20_000, noticed: 0 };
+        let stopped = Op::InFlight { replica: 0, after: seed * 5 % 200, then: Then::Stop(still) };
+        let logout = Op::Logout { browser: 0, replica: 1, fate: Fate::Arrives(64) };
+        let events = vec![
+            (1_000, asks(0, 0)),
+            (2_000, asks(0, 1)),
+            (50_000, stopped),
+            (51_000, asks(0, 0)),
+            (56_000, logout),
+            (80_000, asks(1, 0)),
+        ];
+        holds(Setup { life: 45, ..setup(seed, Profile::Stops) }, events);
+    }
+}
+
+#[test]
+fn a_clock_is_put_right_by_an_answer_that_took_long() {
+    let skews = vec![21_057, -5_700, 0, 0, 0, 0, 0, 0];
+    let setup = Setup { replicas: 2, browsers: 4, keeps: 100, skews, ..setup(18, Profile::Stops) };
+    let login = Op::Login { browser: 2, replica: 0, fate: Fate::Arrives(50) };
+    holds(setup, vec![(5_574, login), (27_154, asks(2, 1))]);
+}

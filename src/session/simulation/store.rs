@@ -178,7 +178,9 @@ impl StoreLine {
             } else {
                 sleep(Duration::from_millis(dice.range(1, 10))).await;
                 let answer = operation(Arc::clone(&shared)).await;
-                sleep(Duration::from_millis(dice.range(1, 10))).await;
+                let is_late = shared.ledger.setup.profile.stops() && dice.percent(LATE);
+                let back = if is_late { dice.range(100, 450) } else { dice.range(1, 10) };
+                sleep(Duration::from_millis(back)).await;
                 if shared.is_cut(replica) || lost { refuse(&mut dice).await } else { Some(answer) }
             };
             // Nobody may be waiting any more.
@@ -269,3 +271,7 @@ impl<F: Future> Future for OnTheWay<F> {
         polled.map(|output| (output, self.1))
     }
 }
+
+/// How many of a hundred answers take nearly as long as they may, where replicas stand still: others are quick enough to
+/// go on twice meanwhile.
+const LATE: u64 = 30;

@@ -214,7 +214,7 @@ impl World {
         self.ledger.came(&came);
         let jar = Jar::read(&headers, sessions.names());
         let known = sessions.shared().registry.newest(&sid).is_some();
-        let in_use = self.ledger.case(&sid).is_some_and(|case| case.is_in_use(self.ledger.now()));
+        let in_use = self.ledger.case(&sid).is_some_and(|case| case.is_in_use(&came, self.ledger.now()));
         let (admitted, asked) = OnTheWay::new(sessions.admit(&jar, ask)).await;
         if asked > 0 && known && in_use {
             self.ledger.broken("R9", &format!("a request waits for the store: {came:?}"));
@@ -389,12 +389,13 @@ impl Replica {
         self.tasks.reins().stop();
     }
 
-    /// They go on.
+    /// They go on, in any order.
     pub(super) fn go_on(&self, seed: u64) {
         self.shunned.store(u64::MAX, Ordering::Relaxed);
-        // Any order may be; in this one requests tell what answers that waited do not know.
-        self.edge.reins().go_on(seed);
-        self.tasks.reins().go_on(!seed);
+        let [first, second] =
+            if seed.is_multiple_of(2) { [&self.edge, &self.tasks] } else { [&self.tasks, &self.edge] };
+        first.reins().go_on(seed);
+        second.reins().go_on(!seed);
     }
 
     /// As the provider's client reads the time: by the shared clock.
