@@ -157,7 +157,9 @@ async fn a_socket_that_nobody_configured_is_named() {
     let supervisor = Supervisor::new();
     let listener = format!("{{ address: \"{}\" }}", local(free_port()));
     let file = Plan::new(folder.path(), &listener, local(9), "").write();
-    let output = supervisor.command(&file).output().await.unwrap();
+    let output = supervisor.command(&file).kill_on_drop(true).output();
+    let output =
+        tokio::time::timeout(Duration::from_secs(30), output).await.expect("it has started").unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains(&format!("`web` listens on {}", supervisor.address)), "{said}");

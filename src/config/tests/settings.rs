@@ -1,9 +1,10 @@
 //! What a good file comes to, default by default.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{CLIENT_SECRET, World, least, messages};
-use crate::config::Settings;
+use crate::config::{Settings, Sources, load_watched};
 use crate::gate::settings::{Auth, PathPattern, Piece, RefreshOn, StreamRules, UpstreamId, WhenTokenEnds};
 use crate::oidc::settings::ClientAuth;
 use crate::session::settings::{AfterUnknown, KeepIdToken, Rollback, SameSite, Secure};
@@ -259,4 +260,21 @@ fn rules_about_other_origins_are_the_files_unless_a_route_has_its_own() {
     assert!(granted(settings.gate.cors.as_ref()));
     let routes: Vec<_> = settings.gate.routes.iter().map(|route| granted(route.cors.as_ref())).collect();
     assert_eq!(routes, [true, false, true]);
+}
+
+#[test]
+fn what_is_watched_is_what_was_read() {
+    let world = World::new();
+    let file = world.path("gateway.yaml");
+    std::fs::write(&file, super::LEAST).unwrap();
+    let loaded = load_watched(&file, &Sources::default());
+    let expected = [file.clone(), world.path("client-secret"), world.path("session.key")];
+    assert_eq!(loaded.sources, Sources::of(expected.iter().map(PathBuf::as_path)));
+    assert_eq!(loaded.fingerprint, loaded.sources.fingerprint());
+    // What is wrong now is watched, and what was in use.
+    std::fs::write(&file, super::LEAST.replace("client-secret }", "gone }")).unwrap();
+    let broken = load_watched(&file, &loaded.sources);
+    assert!(broken.settings.is_err() && !broken.fingerprint.whole);
+    let more = Sources::of([world.path("gone").as_path()]);
+    assert_eq!(broken.sources, loaded.sources.with(&more));
 }
