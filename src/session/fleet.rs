@@ -148,15 +148,17 @@ impl Fleet {
     /// Asks for the right to spend a token.
     pub(crate) async fn claim(&self, ask: &Ask) -> Result<Claimed, StoreError> {
         let lost_at = self.means.store.data_lost_at();
+        // Somebody may be spending it under a lease that the store has forgotten, whether or not another replica has
+        // told the store of the session again.
+        let forgotten = |now: Timestamp| {
+            lost_at.map_or(Duration::ZERO, |lost_at| self.terms.lease.saturating_sub(now.since(lost_at)))
+        };
         let settles = self.contact.back_for().map_or(Duration::ZERO, |time| SETTLES.saturating_sub(time));
         self.change(&ask.sid, |found, now| {
-            // Somebody may be spending it under a lease that the store has forgotten.
-            if let (None, Some(lost_at)) = (found, lost_at)
-                && now.since(lost_at) < self.terms.lease
-            {
-                return Change::Leave(Claimed::Wait(self.terms.lease - now.since(lost_at)));
-            }
             match Stored::claim(found, ask, now) {
+                stored::Claim::Granted(..) if !forgotten(now).is_zero() => {
+                    Change::Leave(Claimed::Wait(forgotten(now)))
+                }
                 // Whoever held it could not write either, while the store was away, and may do so any moment.
                 stored::Claim::Granted(_, repeat) if repeat != ask.repeat && !settles.is_zero() => {
                     Change::Leave(Claimed::Wait(settles))

@@ -28,6 +28,7 @@ use crate::session::settings::tests::settings;
 use crate::store::memory::MemoryStore;
 use crate::store::{Found, Swap, Swapped, Version};
 
+mod forgetting;
 mod judging;
 mod strange;
 
