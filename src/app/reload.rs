@@ -1,7 +1,7 @@
 //! A new configuration for a gateway that runs.
 //!
-//! Routes, upstreams, listeners, session keys and certificates are swapped at once; connections, sessions and flights outlive it.
-//! What was built from anything else cannot change under them, and is said to need a restart.
+//! Routes, upstreams, listeners, session keys and certificates are swapped at once; connections, sessions and flights
+//! outlive it. What was built from anything else cannot change under them, and is said to need a restart.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! Listening sockets that somebody else has bound.
 //!
-//! A service manager, or whoever hands over from one process to the next: `LISTEN_FDS`, `LISTEN_PID` and `LISTEN_FDNAMES` of sd_listen_fds(3). One socket in two processes is the only way to
-//! hand over without losing a connection: what waits in its queue is taken by whichever process accepts.
+//! A service manager, or whoever hands over from one process to the next: `LISTEN_FDS`, `LISTEN_PID` and
+//! `LISTEN_FDNAMES` of sd_listen_fds(3). One socket in two processes is the only way to hand over without losing a
+//! connection: what waits in its queue is taken by whichever process accepts.
 
 use std::net::{SocketAddr, TcpListener};
 

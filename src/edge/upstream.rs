@@ -159,7 +159,8 @@ impl fmt::Debug for Upstreams {
 }
 
 impl Upstreams {
-    /// Prepares upstreams; what `standings` knows of their endpoints goes on. Nothing is resolved or connected: an upstream that is down at start is not an error.
+    /// Prepares upstreams; what `standings` knows of their endpoints goes on. Nothing is resolved or connected: an
+    /// upstream that is down at start is not an error.
     ///
     /// # Errors
     /// Where one could never be reached or verified.

@@ -1,8 +1,8 @@
 //! What this replica tells the others through the store, and hears from them.
 //!
 //! The store is asked when a session is refreshed, first seen, acknowledged or ended, or past its time as far as this
-//! replica knows; never for a request whose session it knows to be in use (rule 9). What a record may become is decided in `refresh/stored.rs`; here it is read,
-//! sealed and written, and written again where somebody was faster.
+//! replica knows; never for a request whose session it knows to be in use (rule 9). What a record may become is decided
+//! in `refresh/stored.rs`; here it is read, sealed and written, and written again where somebody was faster.
 //!
 //! What lies in the store is sealed under the session keys, and names are hashes: a dump of it holds no token. A
 //! value that does not open, or was moved from another session's record, is none of ours (std:87).
