@@ -137,6 +137,8 @@ async fn a_page_that_is_not_granted_reads_nothing_whatever_the_upstream_says() {
     assert_eq!((own_page.status.as_u16(), allowed(&own_page.headers)), (200, None));
     assert!(!own_page.headers.contains_key("access-control-allow-credentials"));
     assert!(varies(&own_page.headers), "what is stored is not for a page that is granted more");
+    let closed = browser.get("/closed/open-to-all").await;
+    assert_eq!((closed.status.as_u16(), allowed(&closed.headers)), (200, None), "without rules too");
     let granted = from(SPA, &browser, Method::GET, "/api/open-to-all").await;
     assert_eq!(allowed(&granted.headers), Some(SPA));
     assert_eq!(granted.headers["access-control-allow-credentials"], "true");
