@@ -114,10 +114,10 @@ impl World {
         assert!(arrived.is_ok(), "the provider has seen only {:?}", self.idp.seen().counts());
     }
 
-    /// Waits until `condition` holds; false after ten seconds.
+    /// Waits until `condition` holds; false after half a minute.
     pub(crate) async fn until<F: Future<Output = bool>>(&self, condition: impl Fn() -> F) -> bool {
         let start = std::time::Instant::now();
-        while start.elapsed() < Duration::from_secs(10) {
+        while start.elapsed() < Duration::from_secs(30) {
             if condition().await {
                 return true;
             }
@@ -248,7 +248,7 @@ impl World {
             let state = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
             state.is_empty() || state.contains(") Z ")
         };
-        assert!(self.until(gone).await, "still running ten seconds after SIGTERM");
+        assert!(self.until(gone).await, "still running half a minute after SIGTERM");
         self.logged()
     }
 
