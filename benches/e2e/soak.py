@@ -128,7 +128,8 @@ class Soak(Bench):
         until = begun + minutes * 60
         # Closed loops would take the whole machine; a few connections are enough to be always there.
         wrk = ["wrk", "-t1", "-c4", "-d{seconds}s", f"http://127.0.0.1:{self.home_port}/open"]
-        h2load = ["h2load", "-c2", "-m8", "-t1", "-D{seconds}", f"https://localhost:{self.tls_port}/open"]
+        # It opens no second connection where the first one may carry no more (`limits.requests_per_connection`).
+        h2load = ["h2load", "-c4", "-m8", "-t1", "-n20000", f"https://localhost:{self.tls_port}/open"]
         results = await asyncio.gather(
             self.tool(until, "wrk", wrk),
             self.tool(until, "h2load", h2load),
