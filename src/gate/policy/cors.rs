@@ -96,22 +96,23 @@ impl Grant {
 
     /// Lets the origin read a response of ours.
     pub fn write(&self, headers: &mut HeaderMap) {
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, self.origin.clone());
-        if self.includes_credentials() {
-            headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-        }
+        self.allow(headers);
         if let Some(expose) = &self.cors.expose {
             headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, expose.clone());
         }
         headers.append(VARY, HeaderValue::from_static("Origin"));
     }
 
-    /// Answers a preflight for a route that serves `methods`, all where there are none.
-    pub fn write_preflight(&self, methods: &[Method], headers: &mut HeaderMap) {
+    fn allow(&self, headers: &mut HeaderMap) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, self.origin.clone());
         if self.includes_credentials() {
             headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }
+    }
+
+    /// Answers a preflight for a route that serves `methods`, all where there are none.
+    pub fn write_preflight(&self, methods: &[Method], headers: &mut HeaderMap) {
+        self.allow(headers);
         let served = if methods.is_empty() { &USUAL } else { methods };
         let allowed = if self.cors.methods.is_empty() { served } else { self.cors.methods.as_slice() };
         let methods = list(allowed.iter().map(Method::as_str));
