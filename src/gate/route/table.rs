@@ -8,14 +8,15 @@
 //! Letter case decides, as RFC 3986 §6.2.2.1 has it. Many servers do not care for it, nor for a slash at the end:
 //! see [`Match::Twin`].
 
+mod patterns;
 mod reasons;
 mod twins;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::Method;
 
+use self::patterns::Patterns;
 pub use self::reasons::Reason;
 use self::twins::Twins;
 use super::path::JudgedPath;
@@ -27,8 +28,8 @@ use crate::gate::verdict::Endpoint;
 pub struct Table {
     base_path: String,
     public_host: String,
-    by_host: HashMap<String, Patterns>,
-    any_host: Patterns,
+    /// The places of the routes of each pattern, which differ in methods.
+    patterns: Patterns<Vec<usize>>,
     routes: Vec<Arc<Route>>,
     twins: Twins,
 }
@@ -67,13 +68,6 @@ pub enum TableError {
     UnderBasePath(usize),
 }
 
-/// The routes of one host, by pattern. Each list holds the routes of one pattern, which differ in methods.
-#[derive(Debug, Default)]
-struct Patterns {
-    exact: HashMap<String, Vec<usize>>,
-    below: HashMap<String, Vec<usize>>,
-}
-
 impl Table {
     /// Builds the table. Endpoints of ours live under `base_path` of every host that is served, and always of
     /// `public_host`.
@@ -84,8 +78,7 @@ impl Table {
         let mut table = Self {
             base_path: base_path.trim_end_matches('/').to_owned(),
             public_host: public_host.to_ascii_lowercase(),
-            by_host: HashMap::new(),
-            any_host: Patterns::default(),
+            patterns: Patterns::default(),
             routes: Vec::new(),
             twins: Twins::of(&routes),
         };
@@ -94,14 +87,7 @@ impl Table {
             if table.under_base(path).is_some() {
                 return Err(TableError::UnderBasePath(index));
             }
-            let patterns = match &route.host {
-                Some(host) => table.by_host.entry(host.to_ascii_lowercase()).or_default(),
-                None => &mut table.any_host,
-            };
-            let same = match &route.path {
-                PathPattern::Exact(path) => patterns.exact.entry(path.clone()).or_default(),
-                PathPattern::Below(path) => patterns.below.entry(path.clone()).or_default(),
-            };
+            let same = table.patterns.entry(route.host.as_deref(), &route.path, path.clone());
             let clash =
                 same.iter().find(|&&other| routes.get(other).is_some_and(|other| overlap(route, other)));
             if let Some(&first) = clash {
@@ -132,14 +118,13 @@ impl Table {
 
     /// The routes of the pattern that decides.
     fn decisive(&self, host: Option<&str>, path: &str) -> Option<&[usize]> {
-        let of_host = host.and_then(|host| self.by_host.get(host)).and_then(|patterns| patterns.find(path));
-        of_host.or_else(|| self.any_host.find(path))
+        self.patterns.find(host, path).map(|(_, candidates)| candidates.as_slice())
     }
 
     /// Whether requests for a host are for us. Where one names no host, only routes can tell.
     fn serves(&self, host: Option<&str>) -> bool {
-        !self.any_host.is_empty()
-            || host.is_none_or(|host| host == self.public_host || self.by_host.contains_key(host))
+        self.patterns.serve_every_host()
+            || host.is_none_or(|host| host == self.public_host || self.patterns.name(host))
     }
 
     /// What follows the base path, where `path` lies under it.
@@ -162,25 +147,6 @@ impl Table {
             let routes = candidates.iter().filter_map(|&at| self.routes.get(at));
             routes.flat_map(|route| route.methods.iter().cloned()).collect()
         })
-    }
-}
-
-impl Patterns {
-    fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.below.is_empty()
-    }
-
-    fn find(&self, path: &str) -> Option<&[usize]> {
-        if let Some(found) = self.exact.get(path) {
-            return Some(found);
-        }
-        let mut prefix = path;
-        loop {
-            if let Some(found) = self.below.get(prefix) {
-                return Some(found);
-            }
-            prefix = prefix.get(..prefix.rfind('/')?)?;
-        }
     }
 }
 

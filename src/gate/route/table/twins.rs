@@ -4,18 +4,17 @@
 //! handler. Where `/admin` needs a session and `/*` does not, the other two would reach it without one.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::patterns::{Met, Patterns};
 use crate::gate::settings::{Auth, PathPattern, Route};
 
 /// The patterns of all routes as a server sees them that ignores letter case and a slash at the end. Empty where no
 /// route is open or none is guarded: then there is nothing to slip past.
 #[derive(Debug, Default)]
 pub(super) struct Twins {
-    by_host: HashMap<String, Folded>,
-    any_host: Folded,
-    patterns: Letters,
+    patterns: Patterns<Guard>,
+    letters: Letters,
 }
 
 /// Whether patterns have capital letters.
@@ -26,23 +25,12 @@ enum Letters {
     Mixed,
 }
 
-#[derive(Debug, Default)]
-struct Folded {
-    exact: HashMap<String, Guard>,
-    below: HashMap<String, Guard>,
-}
-
 /// Whether one of the routes of a folded pattern asks for more than nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Guard {
+    #[default]
     Open,
     Guarded,
-}
-
-/// The folded pattern that a path meets.
-enum Found<'p> {
-    Exact(&'p str),
-    Below(&'p str),
 }
 
 impl Twins {
@@ -53,20 +41,13 @@ impl Twins {
             return twins;
         }
         for route in routes {
-            let folded = match &route.host {
-                Some(host) => twins.by_host.entry(host.to_ascii_lowercase()).or_default(),
-                None => &mut twins.any_host,
-            };
-            let (patterns, path) = match &route.path {
-                PathPattern::Exact(path) => (&mut folded.exact, path),
-                PathPattern::Below(path) => (&mut folded.below, path),
-            };
-            let guard = patterns.entry(fold(path).into_owned()).or_insert(Guard::Open);
+            let (PathPattern::Exact(path) | PathPattern::Below(path)) = &route.path;
+            let guard = twins.patterns.entry(route.host.as_deref(), &route.path, fold(path).into_owned());
             if route.auth != Auth::None {
                 *guard = Guard::Guarded;
             }
             if path.bytes().any(|byte| byte.is_ascii_uppercase()) {
-                twins.patterns = Letters::Mixed;
+                twins.letters = Letters::Mixed;
             }
         }
         twins
@@ -75,40 +56,22 @@ impl Twins {
     /// Whether such a server would take `path`, which the open route `chosen` serves, for that of a guarded route.
     /// Not where the two differ in nothing else: whoever wrote both meant both.
     pub(super) fn guard(&self, host: Option<&str>, path: &str, chosen: &Route) -> bool {
-        let folded = fold(path);
-        if self.any_host.is_empty() && self.by_host.is_empty()
-            // What needs no folding was found as it stands.
-            || self.patterns == Letters::Small && folded == path
-        {
+        if self.patterns.is_empty() {
             return false;
         }
-        let of_host = host.and_then(|host| self.by_host.get(host)).and_then(|names| names.find(&folded));
-        let Some((found, guard)) = of_host.or_else(|| self.any_host.find(&folded)) else { return false };
-        let meant = match (found, &chosen.path) {
-            (Found::Exact(found), PathPattern::Exact(own))
-            | (Found::Below(found), PathPattern::Below(own)) => found == fold(own),
-            (Found::Exact(_), PathPattern::Below(_)) | (Found::Below(_), PathPattern::Exact(_)) => false,
-        };
-        guard == Guard::Guarded && !meant
-    }
-}
-
-impl Folded {
-    fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.below.is_empty()
-    }
-
-    fn find<'p>(&self, path: &'p str) -> Option<(Found<'p>, Guard)> {
-        if let Some(guard) = self.exact.get(path) {
-            return Some((Found::Exact(path), *guard));
+        let folded = fold(path);
+        // What needs no folding was found as it stands.
+        if self.letters == Letters::Small && folded == path {
+            return false;
         }
-        let mut prefix = path;
-        loop {
-            if let Some(guard) = self.below.get(prefix) {
-                return Some((Found::Below(prefix), *guard));
+        let Some((met, guard)) = self.patterns.find(host, &folded) else { return false };
+        let meant = match (met, &chosen.path) {
+            (Met::Exact(met), PathPattern::Exact(own)) | (Met::Below(met), PathPattern::Below(own)) => {
+                met == fold(own)
             }
-            prefix = prefix.get(..prefix.rfind('/')?)?;
-        }
+            (Met::Exact(_), PathPattern::Below(_)) | (Met::Below(_), PathPattern::Exact(_)) => false,
+        };
+        *guard == Guard::Guarded && !meant
     }
 }
 
