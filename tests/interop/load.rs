@@ -4,14 +4,13 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::support::gateway::{free_port, make_key, run};
+use crate::support::gateway::{free_port, without_provider};
+use crate::support::missing;
 use crate::support::process::Process;
 use crate::support::upstream::Upstream;
-use crate::support::{missing, until};
 
 /// The gateway with and without TLS before one upstream, over the fast path or pingora's. Its provider is away.
 struct Gateway {
@@ -42,17 +41,10 @@ routes: [ {{ path: /*, upstream: "http://{}", auth: none }} ]
             upstream.address
         );
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-        write("bearward.yaml", &text);
-        write("session.key", &make_key());
-        write("client.secret", "b5e1a0c39d7f4826b5e1a0c39d7f4826");
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         write("cert.pem", &made.cert.pem());
         write("key.pem", &made.signing_key.serialize_pem());
-        let process = run(&folder);
-        until("somebody listens", Duration::from_secs(20), || async {
-            tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok().map(drop)
-        })
-        .await;
+        let process = without_provider(&folder, port, &text).await;
         Self { port, tls, _process: process, folder, _upstream: upstream }
     }
 }

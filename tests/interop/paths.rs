@@ -13,9 +13,9 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::gateway::{free_port, make_key, run};
+use crate::support::gateway::{free_port, listens, without_provider};
 use crate::support::process::Process;
-use crate::support::{missing, provider, until};
+use crate::support::{missing, provider};
 
 const PROTECTED: &str = "PROTECTED";
 
@@ -183,13 +183,6 @@ async fn nginx_in(folder: &Path) -> (Process, u16) {
     (process, port)
 }
 
-async fn listens(port: u16) {
-    until("somebody listens", Duration::from_secs(20), || async {
-        TcpStream::connect(("127.0.0.1", port)).await.ok().map(drop)
-    })
-    .await;
-}
-
 /// The gateway before all of them, told apart by host. Its provider is away, which such requests never notice.
 struct Gateway {
     port: u16,
@@ -222,11 +215,7 @@ impl Gateway {
              provider: {{ issuer: \"http://127.0.0.1:9\", client_id: a, client_secret: {{ file: client.secret }} }}\n\
              session: {{ keys: [ {{ file: session.key }} ] }}\nroutes:\n{routes}"
         );
-        fs::write(folder.path().join("bearward.yaml"), text).unwrap();
-        fs::write(folder.path().join("session.key"), make_key()).unwrap();
-        fs::write(folder.path().join("client.secret"), "b5e1a0c39d7f4826b5e1a0c39d7f4826").unwrap();
-        let process = run(&folder);
-        listens(port).await;
+        let process = without_provider(&folder, port, &text).await;
         Self { port, _process: process, _folder: folder }
     }
 }

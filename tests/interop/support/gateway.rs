@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 
 use super::process::Process;
 use super::provider::{Provider, Ready};
@@ -120,6 +121,25 @@ pub(crate) fn run(folder: &TempDir) -> Process {
     let mut process = Process::start("bearward", command, folder.path());
     process.ignore_stdout();
     process
+}
+
+/// Runs a file of which no request needs the provider; waits until somebody listens on `port`. It may name
+/// `session.key` and `client.secret`.
+pub(crate) async fn without_provider(folder: &TempDir, port: u16, text: &str) -> Process {
+    fs::write(folder.path().join("bearward.yaml"), text).unwrap();
+    fs::write(folder.path().join("session.key"), make_key()).unwrap();
+    fs::write(folder.path().join("client.secret"), "b5e1a0c39d7f4826b5e1a0c39d7f4826").unwrap();
+    let process = run(folder);
+    listens(port).await;
+    process
+}
+
+/// Waits until somebody listens.
+pub(crate) async fn listens(port: u16) {
+    until("somebody listens", Duration::from_secs(20), || async {
+        TcpStream::connect(("127.0.0.1", port)).await.ok().map(drop)
+    })
+    .await;
 }
 
 /// A new session key, as text.
