@@ -155,6 +155,17 @@ pub(super) fn metadata() -> Value {
     })
 }
 
+/// What a provider must say, every endpoint below [`ISSUER`].
+pub(crate) fn least_metadata() -> Value {
+    json!({
+        "issuer": ISSUER, "authorization_endpoint": format!("{ISSUER}/authorize"),
+        "token_endpoint": format!("{ISSUER}/token"), "jwks_uri": format!("{ISSUER}/jwks"),
+        "response_types_supported": ["code"], "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256"],
+        "code_challenge_methods_supported": ["S256"],
+    })
+}
+
 pub(crate) fn settings() -> Settings {
     Settings {
         issuer: ISSUER.to_owned(),

@@ -15,7 +15,7 @@ use crate::base::http_client::{HttpClient, Limits, TransportError};
 use crate::base::tasks::Tasks;
 use crate::base::time::Clock;
 use crate::jwt::forge::P256;
-use crate::oidc::script::ISSUER;
+use crate::oidc::script::{ISSUER, least_metadata};
 use crate::session::codec;
 use crate::session::cookie::jar::Jar;
 use crate::session::cookie::seal::Purpose;
@@ -87,13 +87,7 @@ impl HttpClient for Line {
                 let _open = self.0.keys.read().await;
                 json!({ "keys": [P256.jwk(json!({ "kid": "a" }))] })
             } else {
-                json!({
-                    "issuer": ISSUER, "authorization_endpoint": format!("{ISSUER}/authorize"),
-                    "token_endpoint": format!("{ISSUER}/token"), "jwks_uri": format!("{ISSUER}/jwks"),
-                    "response_types_supported": ["code"], "subject_types_supported": ["public"],
-                    "id_token_signing_alg_values_supported": ["ES256"],
-                    "code_challenge_methods_supported": ["S256"],
-                })
+                least_metadata()
             };
             let response = Response::builder().header("content-type", "application/json");
             Ok(response.body(Bytes::from(body.to_string())).unwrap())

@@ -10,7 +10,7 @@ use crate::base::http_client::{HttpClient, Limits, TransportError};
 use crate::base::tasks::Tasks;
 use crate::base::time::{Clock, SystemClock};
 use crate::oidc::Provider;
-use crate::oidc::script::ISSUER;
+use crate::oidc::script::{ISSUER, least_metadata};
 use crate::session::refresh::record::tests::session;
 use crate::session::sessions::{Sessions, Surroundings};
 
@@ -32,13 +32,7 @@ impl HttpClient for WithoutKeys {
                     "token_type": "Bearer", "expires_in": 300,
                 }),
                 path if path.ends_with("/jwks") => std::future::pending().await,
-                _ => json!({
-                    "issuer": ISSUER, "authorization_endpoint": format!("{ISSUER}/authorize"),
-                    "token_endpoint": format!("{ISSUER}/token"), "jwks_uri": format!("{ISSUER}/jwks"),
-                    "response_types_supported": ["code"], "subject_types_supported": ["public"],
-                    "id_token_signing_alg_values_supported": ["ES256"],
-                    "code_challenge_methods_supported": ["S256"],
-                }),
+                _ => least_metadata(),
             };
             let response = Response::builder().header("content-type", "application/json");
             Ok(response.body(bytes::Bytes::from(body.to_string())).unwrap())
