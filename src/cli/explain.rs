@@ -225,6 +225,10 @@ const fn worded(reason: Reason) -> &'static str {
     match reason {
         Reason::Serves => "serves it: the longest pattern of the most specific host",
         Reason::OtherMethod => "its pattern decides, and it has other methods",
+        Reason::Twin => {
+            "would serve it, but some servers take the path for one that another route guards: write a route for it \
+             where it is meant to be open"
+        }
         Reason::LessSpecific => "matches, and a more specific one decides",
         Reason::OtherPath => "another path",
         Reason::OtherHost => "another host",

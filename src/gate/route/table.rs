@@ -110,10 +110,15 @@ impl Table {
         }
         let Some(candidates) = self.decisive(host, path) else { return Match::Nothing };
         match self.choose(candidates, method) {
-            Ok(route) if route.auth == Auth::None && self.twins.guard(host, path, route) => Match::Twin,
+            Ok(route) if self.is_twin(host, path, route) => Match::Twin,
             Ok(route) => Match::Route(route),
             Err(methods) => Match::MethodNotAllowed(methods),
         }
+    }
+
+    /// Whether a path that an open route serves looks like a guarded one to some servers.
+    fn is_twin(&self, host: Option<&str>, path: &str, chosen: &Route) -> bool {
+        chosen.auth == Auth::None && self.twins.guard(host, path, chosen)
     }
 
     /// The routes of the pattern that decides.

@@ -15,6 +15,8 @@ pub enum Reason {
     Serves,
     /// Its pattern decides, and it has other methods.
     OtherMethod,
+    /// It would serve it, did the path not look guarded to some servers; see [`Match::Twin`](super::Match::Twin).
+    Twin,
     /// It would serve it, were there no longer pattern, or none of the request's own host.
     LessSpecific,
     /// It has another path.
@@ -42,7 +44,7 @@ impl Table {
             } else if !candidates.contains(&place) {
                 Reason::LessSpecific
             } else if chosen.is_some_and(|chosen| Arc::ptr_eq(chosen, route)) {
-                Reason::Serves
+                if self.is_twin(host, path.as_str(), route) { Reason::Twin } else { Reason::Serves }
             } else {
                 Reason::OtherMethod
             }

@@ -224,14 +224,15 @@ fn the_route_that_is_said_to_serve_is_the_one_that_does() {
         route(None, "/a/b", &[Method::GET]),
         route(Some("h.example"), "/a/*", &[]),
         route(Some("h.example"), "/only", &[]),
+        guarded(None, "/guarded", &[]),
     ];
     let table = Table::new("app.example", "/oauth2", routes).unwrap();
     for host in [None, Some("h.example"), Some("else.example")] {
-        for path in ["/", "/a", "/a/", "/a/b", "/a/b/c", "/ab", "/only"] {
+        for path in ["/", "/a", "/a/", "/a/b", "/a/b/c", "/ab", "/only", "/guarded", "/Guarded"] {
             for method in [Method::GET, Method::HEAD, Method::POST, Method::PUT] {
                 let judged = judge(path.as_bytes()).unwrap().path;
                 let reasons = table.reasons(host, judged, &method);
-                assert_eq!(reasons.len(), 6);
+                assert_eq!(reasons.len(), 7);
                 let named = reasons.iter().filter(|(_, reason)| *reason == Reason::Serves);
                 let named: Vec<_> = named.map(|(route, _)| route.name.as_str()).collect();
                 match table.find(host, judged, &method) {
@@ -240,7 +241,12 @@ fn the_route_that_is_said_to_serve_is_the_one_that_does() {
                         let others = reasons.iter().filter(|(_, reason)| *reason == Reason::OtherMethod);
                         assert!(named.is_empty() && others.count() > 0, "{host:?} {path} {method}");
                     }
-                    Match::Endpoint(_) | Match::Nothing | Match::HostNotServed | Match::Twin => {
+                    Match::Twin => {
+                        assert!(
+                            named.is_empty() && reasons.iter().any(|(_, reason)| *reason == Reason::Twin)
+                        );
+                    }
+                    Match::Endpoint(_) | Match::Nothing | Match::HostNotServed => {
                         assert!(named.is_empty(), "{host:?} {path} {method}");
                     }
                 }
